@@ -1,0 +1,65 @@
+# gnomon's commands. `make help` lists them; CI calls nothing else.
+#
+# Native parts (FFmpeg, OpenCV, ONNX Runtime, the default model) are made by third_party/native.sh into a cache
+# outside the clone ($GNOMON_CACHE) and are found again there: the first build takes about 20 minutes on 2 cores,
+# later ones seconds.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET  ?= linux-$(shell dpkg --print-architecture 2>/dev/null || go env GOARCH)
+ENV     := .native/env-$(TARGET)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+# Packages without cgo: they are tested once more with CGO_ENABLED=0 (docs/architecture.md, "Pure packages").
+PURE := ./engine ./engine/letterbox ./engine/detect ./config/... ./models/... ./telemetry/... ./devcloud/... ./bench/... \
+	./third_party/embedded ./third_party/nanodet/... ./third_party/lint/... ./testdata/gen
+
+# What `make test` passes to go test, e.g. make test TESTFLAGS='-run Detect -v'.
+TESTFLAGS ?=
+
+.PHONY: help native test-packages build run test test-pure test-interop lint fmt bench gpu-test clean
+
+help: ## list these commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+native: ## native parts only: FFmpeg, OpenCV, ONNX Runtime, default model
+	@third_party/native.sh $(TARGET) >/dev/null
+
+test-packages: native
+	@third_party/packages.sh test
+
+build: native ## bin/gnomon, one file
+	@. $(ENV) && go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gnomon .
+	@ls -l --block-size=M bin/gnomon | awk '{ print "bin/gnomon: " $$5 }'
+
+run: build ## the demo: sample video, default model, a broker, a live screen
+	@bin/gnomon run
+
+test: test-packages ## every test; the last lines are go test's own
+	@. $(ENV) && go vet ./...
+	@CGO_ENABLED=0 go test $(TESTFLAGS) $(PURE) | grep -v '^ok' || true
+	@$(MAKE) --no-print-directory test-bare
+	@. $(ENV) && GNOMON_REQUIRE_MOSQUITTO=1 GNOMON_REQUIRE_PARTS=1 go test -race -timeout 30m $(TESTFLAGS) ./... ./testdata/gen
+
+test-interop: test-packages ## against programs we did not write: mosquitto and its clients
+	@. $(ENV) && GNOMON_REQUIRE_MOSQUITTO=1 go test -count=1 -run 'Mosquitto|Interop' -v . ./telemetry/... | grep -E '^(=== RUN|--- |ok|FAIL|PASS|panic)' 
+
+lint: native ## formatting, vet, staticcheck and the import rules
+	@. $(ENV) && third_party/lint/lint.sh
+
+fmt: native ## format the Go sources
+	@. $(ENV) && third_party/lint/lint.sh --fix
+
+bench: native ## micro-benchmarks of the hot path
+	@. $(ENV) && go test -run '^$$' -bench . -benchmem ./engine/... 
+
+gpu-test: native ## checks that need an NVIDIA GPU; skips with a reason where there is none
+	@. $(ENV) && go test -count=1 -run GPU -v ./engine/ort
+
+clean: ## remove what builds left in the clone; the cache stays
+	@rm -rf bin .native
+	@find third_party/embedded/parts -type f ! -name README -delete

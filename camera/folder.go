@@ -1,0 +1,196 @@
+//go:build opencv
+
+package camera
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"gocv.io/x/gocv"
+
+	"gnomon/engine"
+)
+
+const (
+	// maxPictureBytes bounds a picture file; the largest camera raws have a tenth of it.
+	maxPictureBytes = 256 << 20
+
+	// maxNamedErrors bounds how many broken pictures the error at the end of a folder names.
+	maxNamedErrors = 5
+
+	// folderRate is how many pictures a second a folder shows when paced.
+	folderRate = 5
+)
+
+// folder delivers the pictures of a directory in the order of their names, or one picture. A picture that cannot be
+// read is skipped; at the end Read returns an error that names it instead of io.EOF.
+type folder struct {
+	o      Options
+	files  []string
+	next   int
+	seq    uint64
+	broken []error
+	bad    int
+	due    time.Time
+	closed atomic.Bool
+}
+
+func openFolder(o Options) (*folder, error) {
+	if o.Files != nil {
+		return &folder{o: o, files: o.Files}, nil
+	}
+	st, err := os.Stat(o.URI)
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{o: o}
+	if !st.IsDir() {
+		f.files = []string{o.URI}
+		return f, nil
+	}
+	entries, err := os.ReadDir(o.URI) // sorted by name
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() && pictureExtensions(e.Name()) {
+			f.files = append(f.files, filepath.Join(o.URI, e.Name()))
+		}
+	}
+	if len(f.files) == 0 {
+		return nil, fmt.Errorf("%s: no pictures in this folder (.jpg, .jpeg, .png, .bmp): %w", o.URI, ErrNotMedia)
+	}
+	return f, nil
+}
+
+// Name is the source's name.
+func (f *folder) Name() string { return f.o.Name }
+
+// Live is false: no picture is lost.
+func (f *folder) Live() bool { return false }
+
+// Rate is the rate at which the folder is shown when paced.
+func (f *folder) Rate() float64 { return folderRate }
+
+// Frames is the number of pictures; 0 when they repeat for ever.
+func (f *folder) Frames() int {
+	if f.o.Loop {
+		return 0
+	}
+	return len(f.files)
+}
+
+// Read fills dst with the next picture that can be decoded.
+func (f *folder) Read(ctx context.Context, dst *engine.Frame) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if f.closed.Load() {
+			return io.EOF
+		}
+		if f.next == len(f.files) {
+			if f.bad == len(f.files) || !f.o.Loop {
+				return f.end()
+			}
+			f.next, f.bad, f.broken = 0, 0, nil
+		}
+		path := f.files[f.next]
+		f.next++
+		if err := f.load(path, dst); err != nil {
+			f.bad++
+			if len(f.broken) < maxNamedErrors {
+				f.broken = append(f.broken, err)
+			}
+			continue
+		}
+		return f.pace(ctx)
+	}
+}
+
+func (f *folder) load(path string, dst *engine.Frame) error {
+	data, err := readBounded(path)
+	if err != nil {
+		return err
+	}
+	b := bufferOf(dst)
+	if err := b.renew(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, &b.mat); err != nil || b.mat.Empty() {
+		return fmt.Errorf("%s: %w", path, ErrNotMedia)
+	}
+	dst.CapturedAt = time.Now()
+	dst.Seq, dst.Origin = f.seq, path
+	dst.PTS = time.Duration(f.seq) * time.Second / folderRate
+	f.seq++
+	if err := b.expose(dst); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func readBounded(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.LimitReader(file, maxPictureBytes+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, err)
+	case len(data) == 0:
+		return nil, fmt.Errorf("%s is empty (0 bytes): %w", path, ErrNotMedia)
+	case len(data) > maxPictureBytes:
+		return nil, fmt.Errorf("%s is larger than %d MB", path, maxPictureBytes>>20)
+	}
+	return data, nil
+}
+
+// end is what Read returns after the last picture.
+func (f *folder) end() error {
+	switch {
+	case f.bad == 0:
+		return io.EOF
+	case len(f.files) == 1:
+		return f.broken[0]
+	}
+	err := fmt.Errorf("%s: %d of %d pictures could not be read: %w", f.o.URI, f.bad, len(f.files), errors.Join(f.broken...))
+	if f.bad > len(f.broken) {
+		err = fmt.Errorf("%w; and %d more", err, f.bad-len(f.broken))
+	}
+	return err
+}
+
+func (f *folder) pace(ctx context.Context) error {
+	if !f.o.Realtime {
+		return nil
+	}
+	now := time.Now()
+	if wait := f.due.Sub(now); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		now = f.due
+	}
+	f.due = now.Add(time.Second / folderRate)
+	return nil
+}
+
+// Close makes the next Read return io.EOF.
+func (f *folder) Close() error {
+	f.closed.Store(true)
+	return nil
+}
+
+// String names the source in logs.
+func (f *folder) String() string { return fmt.Sprintf("%d pictures from %s", len(f.files), f.o.URI) }

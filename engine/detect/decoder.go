@@ -1,0 +1,153 @@
+package detect
+
+import (
+	"fmt"
+	"slices"
+)
+
+// NewDecoder makes the decoder of p.Family for a model with the given outputs, which are all of the model's
+// outputs in its own order. It finds the outputs that it reads by their shapes, whatever their order, and checks
+// them once: an error names the output, its shape and what was expected instead. Dimensions of -1 are checked at
+// each run.
+//
+// The boxes of the five families, in the words of their own exporters and demos:
+//
+//   - yolov8: the columns of a (1, 4+nc, n) tensor are cx cy w h and the class scores; the transposed form
+//     (1, n, 4+nc) is taken where the shape leaves no doubt.
+//   - yolov5: the rows of (1, n, 5+nc) are cx cy w h, objectness and class scores; score = objectness x class.
+//   - yolox: the same rows, but cx = (x+column)*stride, cy = (y+line)*stride, w = exp(w)*stride, h = exp(h)*stride
+//     over the cells of strides 8, 16, 32 unless p.Decoded.
+//   - nanodet: distances to the four sides, each the expectation of a softmax over reg_max+1 bins, times the
+//     stride, around the cell's anchor point (see nanodet).
+//   - end-to-end: the rows of (1, n, 6) are x1 y1 x2 y2 score class, final: only sorted and thresholded.
+//
+// A row yields its best class only, the first of equals. All families but end-to-end go through NMS.
+func NewDecoder(p Params, outputs []TensorInfo) (Decoder, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	switch p.Family {
+	case YOLOv8:
+		return newYOLOv8(p, outputs)
+	case YOLOv5, YOLOX:
+		return newObjectness(p, outputs)
+	case EndToEnd:
+		return newEndToEnd(p, outputs)
+	default: // NanoDet: validate knows no other
+		return newNanoDet(p, outputs)
+	}
+}
+
+func (p Params) validate() error {
+	if !slices.Contains(Families(), p.Family) {
+		return fmt.Errorf("family %q is unknown; use one of: %s", p.Family, familiesText())
+	}
+	if p.Classes < 0 || p.Classes > ClassesLimit {
+		return fmt.Errorf("%d classes: must be from 1 to %d, or 0 to take the number from the model", p.Classes, ClassesLimit)
+	}
+	for _, side := range [...]int{p.InputWidth, p.InputHeight} {
+		if side < 1 || side > SideLimit {
+			return fmt.Errorf("an input of %dx%d pixels: both sides must be from 1 to %d", p.InputWidth, p.InputHeight, SideLimit)
+		}
+	}
+	if !(p.ScoreThreshold >= 0 && p.ScoreThreshold <= 1) { // also NaN
+		return fmt.Errorf("a score threshold of %v: must be from 0 to 1", p.ScoreThreshold)
+	}
+	if !(p.IoUThreshold >= 0 && p.IoUThreshold <= 1) {
+		return fmt.Errorf("an IoU threshold of %v: must be from 0 to 1", p.IoUThreshold)
+	}
+	if p.MaxDetections < 1 || p.MaxDetections > DetectionsLimit {
+		return fmt.Errorf("at most %d detections: must be from 1 to %d", p.MaxDetections, DetectionsLimit)
+	}
+	if p.Decoded && p.Family != YOLOX {
+		return fmt.Errorf("`decoded` is for family yolox only, this is %s: leave it out", p.Family)
+	}
+	return nil
+}
+
+// base is what all decoders share.
+type base struct {
+	classes   int
+	threshold uint32 // see thresholdBits
+	iou       float32
+	limit     int
+	bounds    bounds
+	cands     candidates
+	faults    faults
+}
+
+// newBase prepares for rows boxes a run at most, anyDim when only the run tells.
+func newBase(p Params, classes int, rows int64) base {
+	return base{
+		classes:   classes,
+		threshold: thresholdBits(p.ScoreThreshold),
+		iou:       p.IoUThreshold,
+		limit:     p.MaxDetections,
+		bounds:    newBounds(p.InputWidth, p.InputHeight),
+		cands:     newCandidates(int(max(rows, 0)), classes, p.MaxDetections),
+	}
+}
+
+// Classes implements Decoder.
+func (b *base) Classes() int { return b.classes }
+
+// begin forgets the run before.
+func (b *base) begin() {
+	b.cands.reset()
+	b.faults = faults{}
+}
+
+// finish is NMS and the tally of the run.
+func (b *base) finish(dst []Detection) ([]Detection, error) {
+	return b.cands.suppress(dst, b.iou, b.limit), b.faults.err(b.classes)
+}
+
+// center takes a candidate by its centre and size in pixels.
+func (b *base) center(cx, cy, w, h, score float32, class int) {
+	if box, ok := b.bounds.center(cx, cy, w, h); ok {
+		b.cands.add(box, score, class)
+	}
+}
+
+// corners takes a candidate by its corners in pixels.
+func (b *base) corners(x1, y1, x2, y2, score float32, class int) {
+	if box, ok := b.bounds.corners(x1, y1, x2, y2); ok {
+		b.cands.add(box, score, class)
+	}
+}
+
+// sound tells whether all four raw coordinates of a candidate are finite, and counts those that are not.
+func (b *base) sound(v0, v1, v2, v3 float32) bool {
+	before := b.faults.notFinite
+	for _, v := range [...]float32{v0, v1, v2, v3} {
+		if !finite(v) {
+			b.faults.notFinite++
+		}
+	}
+	return b.faults.notFinite == before
+}
+
+// only is the one output of a head that has one.
+func only(f Family, outputs []TensorInfo) (pin, error) {
+	if len(outputs) == 0 {
+		return pin{}, fmt.Errorf("a %s head has 1 output, this model has none; export it again", f)
+	}
+	if len(outputs) != 1 {
+		return pin{}, fmt.Errorf("a %s head has 1 output, this model has %d: %s; export the detection head alone "+
+			"(no masks, keypoints or raw feature maps), or check the manifest's `family`", f, len(outputs), describeAll(outputs))
+	}
+	return bindPin(f, outputs, 0)
+}
+
+// agree is the number of classes by the shape, unless the labels say something else.
+func agree(f Family, o TensorInfo, byShape int64, labelled int) (int, error) {
+	if labelled != 0 && byShape != int64(labelled) {
+		return 0, fmt.Errorf("output %s of a %s head has %d classes, but the manifest's `labels` are %d; "+
+			"give one label for each class, or check `family`", describe(o), f, byShape, labelled)
+	}
+	if byShape > ClassesLimit {
+		return 0, fmt.Errorf("output %s of a %s head has %d classes, more than the %d that are supported; check `family`",
+			describe(o), f, byShape, ClassesLimit)
+	}
+	return int(byShape), nil
+}

@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"gnomon/engine/detect"
+	"gnomon/engine/letterbox"
+)
+
+// Lane is one way through a model: a session with its tensors, the preprocessor that fills them, the decoder that
+// reads them. A model has as many lanes as frames may be in work at once. One goroutine at a time.
+type Lane struct {
+	pre  Preprocessor
+	sess Session
+	dec  detect.Decoder
+	mode letterbox.Mode
+
+	placed letterbox.Transform // of the last frame; a camera's size rarely changes
+	size   [2]int              // the source size that placed is for
+}
+
+// NewLane joins the three parts, which the lane then owns.
+func NewLane(pre Preprocessor, sess Session, dec detect.Decoder, mode letterbox.Mode) *Lane {
+	return &Lane{pre: pre, sess: sess, dec: dec, mode: mode}
+}
+
+// Detect runs the model on f and appends what it found to dst, boxes in pixels of the frame and clipped to it.
+// Boxes that lie wholly outside the picture are dropped. It allocates nothing once dst has room. An error that
+// wraps detect.ErrNotFinite or detect.ErrClassRange comes with the detections that were sound.
+func (l *Lane) Detect(ctx context.Context, f *Frame, dst []detect.Detection) ([]detect.Detection, Timing, error) {
+	var tm Timing
+	in := l.sess.Input()
+	if l.size != [2]int{f.Width, f.Height} {
+		t, err := letterbox.New(l.mode, f.Width, f.Height, in.Width, in.Height)
+		if err != nil {
+			return dst, tm, fmt.Errorf("place the frame in the model's input: %w", err)
+		}
+		l.placed, l.size = t, [2]int{f.Width, f.Height}
+	}
+	start := time.Now()
+	if err := l.pre.Process(f, l.placed, in); err != nil {
+		return dst, tm, fmt.Errorf("preprocess: %w", err)
+	}
+	filled := time.Now()
+	outputs, err := l.sess.Run(ctx)
+	if err != nil {
+		return dst, tm, err
+	}
+	ran := time.Now()
+	first := len(dst)
+	dst, err = l.dec.Decode(outputs, dst)
+	if err != nil {
+		err = fmt.Errorf("decode: %w", err)
+	}
+	kept := dst[:first]
+	for _, d := range dst[first:] {
+		d.Box.X1, d.Box.Y1 = l.placed.InverseClip(d.Box.X1, d.Box.Y1)
+		d.Box.X2, d.Box.Y2 = l.placed.InverseClip(d.Box.X2, d.Box.Y2)
+		if d.Box.Area() > 0 {
+			kept = append(kept, d)
+		}
+	}
+	end := time.Now()
+	tm = Timing{Preprocess: filled.Sub(start), Infer: ran.Sub(filled), Postprocess: end.Sub(ran)}
+	if !f.CapturedAt.IsZero() {
+		tm.Latency = end.Sub(f.CapturedAt)
+	}
+	return kept, tm, err
+}
+
+func (l *Lane) close() error {
+	return errors.Join(l.sess.Close(), l.pre.Close())
+}
+
+// Model is a loaded model: its name and its lanes, which it owns.
+type Model struct {
+	Info  ModelInfo
+	Lanes []*Lane
+}
+
+// Close frees every lane. Nobody may be using one.
+func (m *Model) Close() error {
+	var errs []error
+	for _, l := range m.Lanes {
+		errs = append(errs, l.close())
+	}
+	m.Lanes = nil
+	return errors.Join(errs...)
+}
+
+// Slot holds the model in use and lets it be exchanged between two frames. A lane in use belongs to the one
+// goroutine that acquired it; a model is closed only after all its lanes have come back. Any goroutine may call
+// any method.
+type Slot struct {
+	mu  sync.Mutex
+	cur *lanePool // nil once closed
+}
+
+// lanePool hands out the lanes of one model. The channel is the owner of the idle ones.
+type lanePool struct {
+	model   *Model
+	idle    chan *Lane
+	retired chan struct{} // closed when another model has taken over
+}
+
+func newLanePool(m *Model) *lanePool {
+	p := &lanePool{model: m, idle: make(chan *Lane, len(m.Lanes)), retired: make(chan struct{})}
+	for _, l := range m.Lanes {
+		p.idle <- l
+	}
+	return p
+}
+
+// NewSlot makes a slot that owns m, which must have at least one lane.
+func NewSlot(m *Model) *Slot { return &Slot{cur: newLanePool(m)} }
+
+func (s *Slot) pool() *lanePool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cur
+}
+
+// Info is the model in use now; nil once the slot is closed.
+func (s *Slot) Info() *ModelInfo {
+	if p := s.pool(); p != nil {
+		return &p.model.Info
+	}
+	return nil
+}
+
+// Parallel is the number of lanes of the model in use.
+func (s *Slot) Parallel() int {
+	if p := s.pool(); p != nil {
+		return cap(p.idle)
+	}
+	return 0
+}
+
+// Use waits for a lane of the model in use and calls fn with it. Lanes go to those who wait in the order in which
+// they asked.
+func (s *Slot) Use(ctx context.Context, fn func(*Lane, *ModelInfo)) error {
+	for {
+		p := s.pool()
+		if p == nil {
+			return ErrClosed
+		}
+		select {
+		case l := <-p.idle:
+			fn(l, &p.model.Info)
+			p.idle <- l
+			return nil
+		case <-p.retired: // exchanged while waiting: ask the new one
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Swap puts next in place of the model in use, waits until the lanes of the old one have come back and closes it.
+// Frames that ask from now on get next. When ctx ends while waiting, runs in progress are interrupted.
+func (s *Slot) Swap(ctx context.Context, next *Model) error {
+	p := newLanePool(next)
+	s.mu.Lock()
+	old := s.cur
+	if old == nil {
+		s.mu.Unlock()
+		return errors.Join(ErrClosed, next.Close())
+	}
+	s.cur = p
+	s.mu.Unlock()
+	return old.drain(ctx)
+}
+
+// Close drains and closes the model in use. It is idempotent. When ctx ends first, runs in progress are
+// interrupted.
+func (s *Slot) Close(ctx context.Context) error {
+	s.mu.Lock()
+	old := s.cur
+	s.cur = nil
+	s.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	return old.drain(ctx)
+}
+
+func (p *lanePool) drain(ctx context.Context) error {
+	close(p.retired)
+	done := ctx.Done()
+	for range cap(p.idle) {
+		select {
+		case <-p.idle:
+			continue
+		case <-done:
+			done = nil
+			for _, l := range p.model.Lanes {
+				l.sess.Interrupt()
+			}
+		}
+		<-p.idle
+	}
+	return p.model.Close()
+}

@@ -1,0 +1,218 @@
+package ort
+
+import (
+	"fmt"
+
+	ortgo "github.com/yalue/onnxruntime_go"
+
+	"gnomon/engine"
+	"gnomon/engine/detect"
+)
+
+// channels of a picture: detectors take colour.
+const channels = 3
+
+// describe asks the runtime for the inputs and outputs, shapes inferred. The session that answers is made without
+// optimising the graph, which is most of what loading costs.
+func (s *Session) describe() (ins, outs []detect.TensorInfo, err error) {
+	so, err := s.options(1, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = so.Destroy() }()
+	if err := so.SetGraphOptimizationLevel(ortgo.GraphOptimizationLevelDisableAll); err != nil {
+		return nil, nil, fmt.Errorf("session options: %w", err)
+	}
+	var in, out []ortgo.InputOutputInfo
+	if s.o.ONNX != nil {
+		// The binding's function for data in memory takes no options; the whole cost is a second optimisation.
+		in, out, err = ortgo.GetInputOutputInfoWithONNXData(s.o.ONNX)
+	} else {
+		in, out, err = ortgo.GetInputOutputInfoWithOptions(s.o.Path, so)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
+	}
+	if ins, err = tensorInfos("input", in); err != nil {
+		return nil, nil, err
+	}
+	outs, err = tensorInfos("output", out)
+	return ins, outs, err
+}
+
+func tensorInfos(kind string, infos []ortgo.InputOutputInfo) ([]detect.TensorInfo, error) {
+	var ts []detect.TensorInfo
+	for _, i := range infos {
+		if i.OrtValueType != ortgo.ONNXTypeTensor {
+			return nil, fmt.Errorf("%s %q is a %s; only tensors are supported: export the model without it", kind, i.Name, i.OrtValueType)
+		}
+		t := elementType(i.DataType)
+		if elementSize(t) == 0 {
+			return nil, fmt.Errorf("%s %q has elements of type %s, which is not supported; export it as float32", kind, i.Name, t)
+		}
+		ts = append(ts, detect.TensorInfo{Name: i.Name, Shape: i.Dimensions, Type: t})
+	}
+	return ts, nil
+}
+
+func elementType(t ortgo.TensorElementDataType) detect.ElementType {
+	switch t {
+	case ortgo.TensorElementDataTypeFloat:
+		return detect.Float32
+	case ortgo.TensorElementDataTypeFloat16:
+		return detect.Float16
+	case ortgo.TensorElementDataTypeUint8:
+		return detect.Uint8
+	case ortgo.TensorElementDataTypeInt8:
+		return detect.Int8
+	case ortgo.TensorElementDataTypeInt32:
+		return detect.Int32
+	case ortgo.TensorElementDataTypeInt64:
+		return detect.Int64
+	}
+	return detect.ElementType(t.String())
+}
+
+func dataType(t detect.ElementType) ortgo.TensorElementDataType {
+	switch t {
+	case detect.Float32:
+		return ortgo.TensorElementDataTypeFloat
+	case detect.Float16:
+		return ortgo.TensorElementDataTypeFloat16
+	case detect.Uint8:
+		return ortgo.TensorElementDataTypeUint8
+	case detect.Int8:
+		return ortgo.TensorElementDataTypeInt8
+	case detect.Int32:
+		return ortgo.TensorElementDataTypeInt32
+	}
+	return ortgo.TensorElementDataTypeInt64
+}
+
+// bindInput settles the shape of the one picture input and binds memory to it.
+func (s *Session) bindInput(ins []detect.TensorInfo) (ortgo.Value, error) {
+	if len(ins) != 1 {
+		return nil, fmt.Errorf("it has %d inputs and gnomon feeds one, the picture: %s", len(ins), list(ins))
+	}
+	in := ins[0]
+	want := []int64{1, channels, int64(s.o.Height), int64(s.o.Width)}
+	axes := "1x3xHxW"
+	if s.o.NHWC {
+		want, axes = []int64{1, int64(s.o.Height), int64(s.o.Width), channels}, "1xHxWx3"
+	}
+	if len(in.Shape) != len(want) {
+		return nil, fmt.Errorf("input %q has shape %v; a picture is %s", in.Name, in.Shape, axes)
+	}
+	for i, d := range in.Shape {
+		if d > 0 && d != want[i] {
+			return nil, fmt.Errorf("input %q has shape %v and is to be fed %v (%s); check input.width, input.height and input.layout in the manifest", in.Name, in.Shape, want, axes)
+		}
+	}
+	switch in.Type {
+	case detect.Float32, detect.Float16, detect.Uint8:
+	default:
+		return nil, fmt.Errorf("input %q takes %s; pictures can be given as float32, float16 or uint8", in.Name, in.Type)
+	}
+	v, mem, err := s.tensor(detect.TensorInfo{Name: in.Name, Shape: want, Type: in.Type})
+	if err != nil {
+		return nil, fmt.Errorf("input %q: %w", in.Name, err)
+	}
+	s.inName = in.Name
+	s.input = engine.Input{Data: mem, Type: in.Type, Width: s.o.Width, Height: s.o.Height, NHWC: s.o.NHWC}
+	return v, nil
+}
+
+// settle finds the shapes that the model leaves open by running it once on an empty picture.
+func (s *Session) settle(so *ortgo.SessionOptions, in ortgo.Value, outs []detect.TensorInfo) error {
+	open := false
+	names := make([]string, len(outs))
+	for i, o := range outs {
+		names[i] = o.Name
+		for _, d := range o.Shape {
+			open = open || d < 1
+		}
+	}
+	if !open {
+		return nil
+	}
+	var dyn *ortgo.DynamicAdvancedSession
+	var err error
+	if s.o.ONNX != nil {
+		dyn, err = ortgo.NewDynamicAdvancedSessionWithONNXData(s.o.ONNX, []string{s.inName}, names, so)
+	} else {
+		dyn, err = ortgo.NewDynamicAdvancedSession(s.o.Path, []string{s.inName}, names, so)
+	}
+	if err != nil {
+		return fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
+	}
+	defer func() { _ = dyn.Destroy() }()
+	values := make([]ortgo.Value, len(outs))
+	if err := dyn.Run([]ortgo.Value{in}, values); err != nil {
+		return fmt.Errorf("trial run to learn the shapes of its outputs: %s", plain(err))
+	}
+	for i, v := range values {
+		outs[i].Shape = v.GetShape().Clone()
+		if err := v.Destroy(); err != nil {
+			return fmt.Errorf("output %q: %w", outs[i].Name, err)
+		}
+		for _, d := range outs[i].Shape {
+			if d < 1 {
+				return fmt.Errorf("output %q has shape %v on an empty picture: its size depends on what is seen; export the model with a fixed number of boxes", outs[i].Name, outs[i].Shape)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Session) bindOutput(out detect.TensorInfo) (ortgo.Value, error) {
+	v, mem, err := s.tensor(out)
+	if err != nil {
+		return nil, fmt.Errorf("output %q: %w", out.Name, err)
+	}
+	t := detect.Tensor{Name: out.Name, Shape: out.Shape}
+	if out.Type == detect.Float32 {
+		t.Data = floats(mem)
+	} else {
+		n, err := count(out.Shape, out.Type)
+		if err != nil {
+			return nil, fmt.Errorf("output %q: %w", out.Name, err)
+		}
+		t.Data = make([]float32, n)
+		if err := widen(t.Data, mem, out.Type); err != nil {
+			return nil, fmt.Errorf("output %q has type %s: %w", out.Name, out.Type, err)
+		}
+		s.narrow = append(s.narrow, narrowOutput{index: len(s.outputs), raw: mem, typ: out.Type})
+	}
+	s.outputs = append(s.outputs, t)
+	return v, nil
+}
+
+// tensor makes a tensor over new C memory, both owned by the session.
+func (s *Session) tensor(t detect.TensorInfo) (ortgo.Value, []byte, error) {
+	n, err := count(t.Shape, t.Type)
+	if err != nil {
+		return nil, nil, err
+	}
+	mem, err := s.rt.alloc(n * elementSize(t.Type))
+	if err != nil {
+		return nil, nil, err
+	}
+	s.memory = append(s.memory, mem)
+	v, err := ortgo.NewCustomDataTensor(ortgo.NewShape(t.Shape...), mem, dataType(t.Type))
+	if err != nil {
+		return nil, nil, err
+	}
+	s.tensors = append(s.tensors, v)
+	return v, mem, nil
+}
+
+func list(ts []detect.TensorInfo) string {
+	text := ""
+	for i, t := range ts {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%q %v %s", t.Name, t.Shape, t.Type)
+	}
+	return text
+}

@@ -1,0 +1,224 @@
+// Package ort runs ONNX models: it loads the ONNX Runtime library, inside the binary or by path, and makes
+// sessions whose tensors are bound once and reused.
+//
+// All native memory has one owner: a Session owns its tensors, a Runtime owns the library and counts what its
+// sessions hold (see Runtime.Live).
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	ortgo "github.com/yalue/onnxruntime_go"
+	"golang.org/x/sys/unix"
+)
+
+// RuntimeOptions says which library to load.
+type RuntimeOptions struct {
+	// Library is the path of a libonnxruntime.so; empty: the embedded one.
+	Library string
+	// Embedded writes the embedded library to w. Needed when Library is empty.
+	Embedded func(w io.Writer) error
+}
+
+// Runtime is the loaded library. A process has at most one at a time.
+type Runtime struct {
+	library string
+	live    atomic.Int64 // bytes of C memory held by sessions
+	closed  atomic.Bool
+}
+
+// NewRuntime loads the library and starts the runtime's environment. The embedded library goes through memory
+// only; where the kernel refuses that, through a private file that is removed before NewRuntime returns.
+func NewRuntime(o RuntimeOptions) (*Runtime, error) {
+	if ortgo.IsInitialized() {
+		return nil, errors.New("ONNX Runtime is loaded already: a process can hold one at a time")
+	}
+	if o.Library != "" {
+		if err := checkLibrary(o.Library); err != nil {
+			return nil, err
+		}
+		if err := initialise(o.Library); err != nil {
+			return nil, fmt.Errorf("load ONNX Runtime from %s: %w", o.Library, err)
+		}
+		return &Runtime{library: o.Library}, nil
+	}
+	if o.Embedded == nil {
+		return nil, errors.New("no ONNX Runtime: set engine.library to the path of a libonnxruntime.so")
+	}
+	memErr := throughMemory(o.Embedded)
+	if memErr == nil {
+		return &Runtime{library: "embedded"}, nil
+	}
+	var kernel *refusedError
+	if !errors.As(memErr, &kernel) {
+		return nil, fmt.Errorf("load the embedded ONNX Runtime: %w", memErr)
+	}
+	if err := throughFile(o.Embedded); err != nil {
+		return nil, fmt.Errorf("load the embedded ONNX Runtime: %w (and from memory: %w)", err, memErr)
+	}
+	return &Runtime{library: "embedded"}, nil
+}
+
+// Library tells where the library came from: a path, or "embedded".
+func (r *Runtime) Library() string { return r.library }
+
+// Version is ONNX Runtime's own version, such as 1.29.0.
+func (r *Runtime) Version() string { return ortgo.GetVersion() }
+
+// Live is the number of bytes of C memory that open sessions hold for their tensors; 0 when all are closed.
+func (r *Runtime) Live() int64 { return r.live.Load() }
+
+// Close ends the runtime and unloads the library. All sessions must be closed. It is idempotent.
+func (r *Runtime) Close() error {
+	if r.closed.Swap(true) {
+		return nil
+	}
+	if err := ortgo.DestroyEnvironment(); err != nil {
+		return fmt.Errorf("end ONNX Runtime: %w", err)
+	}
+	return nil
+}
+
+// Provider tells whether an execution provider can be used here.
+type Provider struct {
+	Name string
+	Err  error // why not; nil when it can
+}
+
+// Providers tries the execution providers that gnomon knows.
+func (r *Runtime) Providers() []Provider {
+	return []Provider{
+		{Name: "cpu"},
+		{Name: "cuda", Err: tryProvider(appendCUDA)},
+		{Name: "tensorrt", Err: tryProvider(appendTensorRT)},
+	}
+}
+
+func tryProvider(add func(*ortgo.SessionOptions) error) error {
+	so, err := ortgo.NewSessionOptions()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = so.Destroy() }()
+	return add(so)
+}
+
+func appendCUDA(so *ortgo.SessionOptions) error {
+	o, err := ortgo.NewCUDAProviderOptions()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = o.Destroy() }()
+	return so.AppendExecutionProviderCUDA(o)
+}
+
+func appendTensorRT(so *ortgo.SessionOptions) error {
+	o, err := ortgo.NewTensorRTProviderOptions()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = o.Destroy() }()
+	return so.AppendExecutionProviderTensorRT(o)
+}
+
+func initialise(path string) error {
+	ortgo.SetSharedLibraryPath(path)
+	// Warnings of the runtime itself (unused initialisers, no GPU found) say nothing that a user could act on;
+	// what matters comes back as an error.
+	if err := ortgo.InitializeEnvironment(ortgo.WithLogLevelError()); err != nil {
+		return errors.New(explainLoad(err.Error()))
+	}
+	return nil
+}
+
+// explainLoad adds what to do to the loader's most common complaints.
+func explainLoad(msg string) string {
+	switch {
+	case strings.Contains(msg, "libstdc++.so.6"):
+		return msg + "; install the C++ runtime: apt-get install libstdc++6"
+	case strings.Contains(msg, "Error setting ORT API base"):
+		return msg + "; the library is older than gnomon needs: use ONNX Runtime 1.24 or newer"
+	}
+	return msg
+}
+
+func checkLibrary(path string) error {
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("ONNX Runtime library (engine.library): %w", err)
+	case st.IsDir():
+		return fmt.Errorf("ONNX Runtime library (engine.library): %s is a directory; name the file, such as %s", path, filepath.Join(path, "libonnxruntime.so"))
+	}
+	return nil
+}
+
+// refusedError marks what the kernel did not allow, as opposed to a broken or missing library.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// throughMemory loads the library from an anonymous file in memory. The descriptor may be closed once the loader
+// has mapped it.
+func throughMemory(embedded func(io.Writer) error) error {
+	fd, err := unix.MemfdCreate("onnxruntime", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // kernels before 6.3 do not know MFD_EXEC
+		fd, err = unix.MemfdCreate("onnxruntime", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return &refusedError{fmt.Errorf("memfd_create: %w", err)}
+	}
+	f := os.NewFile(uintptr(fd), "onnxruntime")
+	defer func() { _ = f.Close() }()
+	if err := embedded(f); err != nil {
+		return err
+	}
+	if err := initialise(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
+		return &refusedError{err}
+	}
+	return nil
+}
+
+// throughFile loads the library from a private file, removed as soon as it is mapped.
+func throughFile(embedded func(io.Writer) error) error {
+	var errs []error
+	for _, dir := range privateDirs() {
+		err := throughFileIn(dir, embedded)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("%w; set TMPDIR to a directory from which programs may be run", errors.Join(errs...))
+}
+
+func privateDirs() []string {
+	dirs := []string{os.TempDir()} // may be mounted noexec
+	if d, err := os.UserCacheDir(); err == nil {
+		dirs = append(dirs, filepath.Join(d, "gnomon"))
+	}
+	return dirs
+}
+
+func throughFileIn(dir string, embedded func(io.Writer) error) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "onnxruntime-*.so") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	err = errors.Join(embedded(f), f.Chmod(0o500), f.Close())
+	if err != nil {
+		return err
+	}
+	return initialise(f.Name())
+}

@@ -1,0 +1,245 @@
+package ort
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	ortgo "github.com/yalue/onnxruntime_go"
+
+	"gnomon/engine"
+	"gnomon/engine/detect"
+)
+
+// DefaultDeadline ends a run that hangs. The slowest sound run that was seen, a large model under emulation, took
+// 6 s.
+const DefaultDeadline = 10 * time.Second
+
+// SessionOptions describes a session.
+type SessionOptions struct {
+	Name string // the model's name, for errors
+	ONNX []byte // the model in memory; copied by the runtime
+	Path string // the model's file; used when ONNX is nil, as models with external data need it
+
+	Width, Height int  // input size in pixels, where the model leaves it open
+	NHWC          bool // the input is 1xHxWx3, not 1x3xHxW
+
+	Threads  int           // intra-op threads; 0 or 1: the calling thread does all the work
+	Spinning bool          // idle intra-op threads spin instead of sleeping: lower latency, a busy core
+	Deadline time.Duration // for one run; 0: DefaultDeadline
+}
+
+// Session is a loaded model with one input and its outputs bound to memory of its own. It satisfies
+// engine.Session: one goroutine at a time, but for Interrupt.
+type Session struct {
+	rt       *Runtime
+	o        SessionOptions
+	run      *ortgo.AdvancedSession
+	runOpts  *ortgo.RunOptions
+	input    engine.Input
+	inName   string
+	tensors  []*ortgo.CustomDataTensor
+	memory   [][]byte
+	outputs  []detect.Tensor
+	narrow   []narrowOutput // outputs that are converted to float32 after each run
+	watchdog *time.Timer
+	fired    chan struct{} // the watchdog's hand-shake: it has set the terminate flag
+
+	interrupted atomic.Bool
+}
+
+type narrowOutput struct {
+	index int
+	raw   []byte
+	typ   detect.ElementType
+}
+
+// Open loads a model n times, as n sessions that may run side by side. The caller closes them before the runtime.
+// Errors name the model and the input or output that they are about.
+func (r *Runtime) Open(o SessionOptions, n int) ([]*Session, error) {
+	if o.Deadline <= 0 {
+		o.Deadline = DefaultDeadline
+	}
+	var sessions []*Session
+	var ins, outs []detect.TensorInfo
+	for range n {
+		s := &Session{rt: r, o: o, fired: make(chan struct{}, 1)}
+		sessions = append(sessions, s)
+		var err error
+		if ins == nil {
+			ins, outs, err = s.describe()
+		}
+		if err == nil {
+			err = s.open(ins, outs)
+		}
+		if err != nil {
+			errs := []error{fmt.Errorf("model %s: %w", o.Name, err)}
+			for _, s := range sessions {
+				errs = append(errs, s.Close())
+			}
+			return nil, errors.Join(errs...)
+		}
+	}
+	return sessions, nil
+}
+
+// open binds the tensors and loads the model. It fills in the shapes of outs that the model leaves open.
+func (s *Session) open(ins, outs []detect.TensorInfo) error {
+	so, err := s.options(s.o.Threads, s.o.Spinning)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = so.Destroy() }()
+	in, err := s.bindInput(ins)
+	if err != nil {
+		return err
+	}
+	if err := s.settle(so, in, outs); err != nil {
+		return err
+	}
+	var names []string
+	var values []ortgo.Value
+	for _, out := range outs {
+		v, err := s.bindOutput(out)
+		if err != nil {
+			return err
+		}
+		names, values = append(names, out.Name), append(values, v)
+	}
+	if s.runOpts, err = ortgo.NewRunOptions(); err != nil {
+		return fmt.Errorf("run options: %w", err)
+	}
+	inNames, inValues := []string{s.inName}, []ortgo.Value{in}
+	if s.o.ONNX != nil {
+		s.run, err = ortgo.NewAdvancedSessionWithONNXData(s.o.ONNX, inNames, names, inValues, values, so)
+	} else {
+		s.run, err = ortgo.NewAdvancedSession(s.o.Path, inNames, names, inValues, values, so)
+	}
+	if err != nil {
+		return fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
+	}
+	s.watchdog = time.AfterFunc(time.Hour, func() {
+		_ = s.runOpts.Terminate()
+		s.fired <- struct{}{}
+	})
+	s.watchdog.Stop()
+	return nil
+}
+
+func (s *Session) options(threads int, spinning bool) (*ortgo.SessionOptions, error) {
+	so, err := ortgo.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("session options: %w", err)
+	}
+	spin := "0"
+	if spinning {
+		spin = "1"
+	}
+	err = errors.Join(
+		so.SetIntraOpNumThreads(max(1, threads)),
+		so.SetInterOpNumThreads(1), // the graphs of detectors are chains: nothing to run side by side
+		so.SetExecutionMode(ortgo.ExecutionModeSequential),
+		so.SetGraphOptimizationLevel(ortgo.GraphOptimizationLevelEnableAll),
+		so.AddSessionConfigEntry("session.intra_op.allow_spinning", spin),
+		so.SetLogSeverityLevel(ortgo.LoggingLevelError),
+	)
+	if err != nil {
+		_ = so.Destroy()
+		return nil, fmt.Errorf("session options: %w", err)
+	}
+	return so, nil
+}
+
+// Input is the tensor to fill before Run.
+func (s *Session) Input() engine.Input { return s.input }
+
+// Outputs describes the outputs, with every dimension known.
+func (s *Session) Outputs() []detect.TensorInfo {
+	infos := make([]detect.TensorInfo, len(s.outputs))
+	for i, t := range s.outputs {
+		infos[i] = detect.TensorInfo{Name: t.Name, Shape: t.Shape, Type: detect.Float32}
+	}
+	return infos
+}
+
+// Run executes the model on what Input holds. It does not allocate.
+func (s *Session) Run(ctx context.Context) ([]detect.Tensor, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.interrupted.Load() {
+		return nil, fmt.Errorf("model %s: %w", s.o.Name, engine.ErrInterrupted)
+	}
+	s.watchdog.Reset(s.o.Deadline)
+	err := s.run.RunWithOptions(s.runOpts)
+	expired := false
+	if !s.watchdog.Stop() {
+		<-s.fired
+		expired = true
+		if !s.interrupted.Load() {
+			if e := s.runOpts.UnsetTerminate(); e != nil {
+				return nil, fmt.Errorf("model %s: %w", s.o.Name, e)
+			}
+		}
+	}
+	switch {
+	case err != nil && s.interrupted.Load():
+		return nil, fmt.Errorf("model %s: %w", s.o.Name, engine.ErrInterrupted)
+	case err != nil && expired:
+		return nil, fmt.Errorf("model %s: %w (%v; see engine.run_timeout)", s.o.Name, engine.ErrDeadline, s.o.Deadline)
+	case err != nil:
+		return nil, fmt.Errorf("model %s: run: %s", s.o.Name, plain(err))
+	}
+	for _, n := range s.narrow {
+		if err := widen(s.outputs[n.index].Data, n.raw, n.typ); err != nil {
+			return nil, fmt.Errorf("model %s: output %q: %w", s.o.Name, s.outputs[n.index].Name, err)
+		}
+	}
+	return s.outputs, nil
+}
+
+// Interrupt stops a run in progress; it and every later one return an error that wraps engine.ErrInterrupted.
+func (s *Session) Interrupt() {
+	s.interrupted.Store(true)
+	if s.runOpts != nil {
+		_ = s.runOpts.Terminate()
+	}
+}
+
+// Close frees the session, its tensors and their memory. It is idempotent and legal on a session that failed to
+// open.
+func (s *Session) Close() error {
+	var errs []error
+	if s.watchdog != nil {
+		s.watchdog.Stop()
+	}
+	if s.run != nil {
+		errs = append(errs, s.run.Destroy())
+		s.run = nil
+	}
+	if s.runOpts != nil {
+		errs = append(errs, s.runOpts.Destroy())
+		s.runOpts = nil
+	}
+	for _, t := range s.tensors {
+		errs = append(errs, t.Destroy())
+	}
+	for _, m := range s.memory {
+		s.rt.free(m)
+	}
+	s.tensors, s.memory, s.outputs, s.narrow, s.input.Data = nil, nil, nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// plain takes the binding's and the runtime's prefixes off a message and keeps its first line: what follows is a
+// stack trace or a dump of the graph.
+func plain(err error) string {
+	msg, _, _ := strings.Cut(err.Error(), "\n")
+	for _, prefix := range []string{"Error creating C session from file: ", "Error creating C session: ", "Error running network: "} {
+		msg = strings.TrimPrefix(msg, prefix)
+	}
+	return strings.TrimSpace(msg)
+}

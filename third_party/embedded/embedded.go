@@ -1,0 +1,79 @@
+// Package embedded holds the parts inside the binary: the ONNX Runtime library, the default model with its
+// manifest, and the sample video. third_party/native.sh puts them under parts/ before a build; in a bare clone
+// they are absent, everything still compiles, and asking for one returns ErrMissing.
+package embedded
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// ErrMissing is wrapped by every error about a part that this build does not contain.
+var ErrMissing = errors.New("not inside this build")
+
+// hint tells what to do about a missing part.
+const hint = "build with `make build`, which fetches it, instead of a bare `go build`"
+
+//go:embed all:parts/common
+var common embed.FS
+
+// MaxUnpacked bounds what a part may unpack to: the largest, ONNX Runtime, has 45 MB.
+const MaxUnpacked = 256 << 20
+
+// Runtime writes the embedded ONNX Runtime library, unpacked, to w.
+func Runtime(w io.Writer) error {
+	return unpack(w, platform, platformDir+"/libonnxruntime.so.zst", "ONNX Runtime")
+}
+
+// Model returns the default model, an ONNX file in memory, and its manifest in YAML.
+func Model() (onnx, manifest []byte, err error) {
+	manifest, err = common.ReadFile("parts/common/nanodet-g.yaml")
+	if err != nil {
+		return nil, nil, missing("the default model")
+	}
+	var buf buffer
+	if err := unpack(&buf, common, "parts/common/nanodet-g.onnx.zst", "the default model"); err != nil {
+		return nil, nil, err
+	}
+	return buf, manifest, nil
+}
+
+// Sample returns the sample video, people walking in a street, as an AVI file in memory. The slice is read-only.
+func Sample() ([]byte, error) {
+	data, err := common.ReadFile("parts/common/sample.avi")
+	if err != nil {
+		return nil, missing("the sample video")
+	}
+	return data, nil
+}
+
+type buffer []byte
+
+func (b *buffer) Write(p []byte) (int, error) {
+	*b = append(*b, p...)
+	return len(p), nil
+}
+
+func missing(what string) error { return fmt.Errorf("%s is %w: %s", what, ErrMissing, hint) }
+
+func unpack(w io.Writer, from fs.FS, name, what string) error {
+	f, err := from.Open(name)
+	if err != nil {
+		return missing(what)
+	}
+	defer func() { _ = f.Close() }()
+	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxUnpacked))
+	if err != nil {
+		return fmt.Errorf("unpack %s: %w", what, err)
+	}
+	defer z.Close()
+	if _, err := io.Copy(w, io.LimitReader(z, MaxUnpacked)); err != nil {
+		return fmt.Errorf("unpack %s: %w", what, err)
+	}
+	return nil
+}

@@ -1,0 +1,8 @@
+package embedded
+
+import "embed"
+
+//go:embed all:parts/linux_arm64
+var platform embed.FS
+
+const platformDir = "parts/linux_arm64"

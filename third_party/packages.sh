@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# System packages that the recipes and the tests need. Installs what is missing when it may (root, or sudo that
+# asks nothing); otherwise prints the one command to run and stops. Arguments: build (default), test.
+. "$(dirname "$0")/lib.sh"
+
+# command or file that proves it | Debian package
+build_needs='gcc gcc
+g++ g++
+make make
+cmake cmake
+ninja ninja-build
+nasm nasm
+pkg-config pkg-config
+xz xz-utils
+zstd zstd
+curl curl
+openssl openssl
+flock util-linux
+/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+@libjpeg.a libjpeg-dev
+@libpng.a libpng-dev
+@libz.a zlib1g-dev'
+test_needs='mosquitto mosquitto
+mosquitto_sub mosquitto-clients
+file file
+objdump binutils'
+
+present() {
+  case $1 in
+    /*) [ -e "$1" ] ;;
+    @*) [ -e "$(gcc -print-file-name="${1#@}" 2>/dev/null)" ] && case "$(gcc -print-file-name="${1#@}")" in /*) ;; *) false ;; esac ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+  esac
+}
+
+missing=()
+while read -r proof package; do
+  present "$proof" || missing+=("$package")
+done < <(printf '%s\n' "$build_needs"; [ "${1:-build}" = test ] && printf '%s\n' "$test_needs")
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+  die "please install these packages (named as Debian names them) and try again: ${missing[*]}"
+fi
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+  if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    sudo=(sudo -n)
+  else
+    die "system packages are missing; run this, then try again:
+  sudo apt-get install --no-install-recommends ${missing[*]}"
+  fi
+fi
+say "installing system packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+install=(apt-get install -qq -y --no-install-recommends "${missing[@]}")
+# The lists of a fresh machine may be missing or stale: update only if the first try fails.
+"${sudo[@]}" "${install[@]}" >"$cache/logs/apt.log" 2>&1 || {
+  "${sudo[@]}" apt-get update -qq >>"$cache/logs/apt.log" 2>&1 || true
+  "${sudo[@]}" "${install[@]}" >>"$cache/logs/apt.log" 2>&1 || {
+    tail -n 5 "$cache/logs/apt.log" >&2
+    die "apt-get could not install: ${missing[*]}"
+  }
+}
