@@ -12,7 +12,9 @@ TARGET  ?= linux-$(shell dpkg --print-architecture 2>/dev/null || go env GOARCH)
 ENV     := .native/env-$(TARGET)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# Symbols of the archives are not exported: ONNX Runtime, loaded later, must bind to the system's C++ runtime and not
+# to the copy in here. What nobody can reach is left out of the file.
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -extldflags "-Wl,--exclude-libs,ALL -Wl,--gc-sections"
 
 # Packages without cgo: they are tested once more with CGO_ENABLED=0 (docs/architecture.md, "Pure packages").
 PURE := ./engine ./engine/letterbox ./engine/detect ./config/... ./models/... ./telemetry/... ./devcloud/... ./bench/... \
@@ -33,7 +35,7 @@ test-packages: native
 	@third_party/packages.sh test
 
 build: native ## bin/gnomon, one file
-	@. $(ENV) && go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gnomon .
+	@. $(ENV) && go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gnomon . && cp -u "$$GNOMON_SAMPLE" bin/sample.avi
 	@ls -l --block-size=M bin/gnomon | awk '{ print "bin/gnomon: " $$5 }'
 
 run: build ## the demo: sample video, default model, a broker, a live screen

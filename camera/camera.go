@@ -55,8 +55,6 @@ func (k Kind) String() string {
 type Options struct {
 	Name string // the source's name in topics and logs
 	URI  string // a path, /dev/videoN, or scheme://…
-	Data []byte // a video file in memory instead of URI, which then only names it
-
 	// Files are pictures to read in this order instead of URI, which then only names them.
 	Files []string
 
@@ -77,12 +75,12 @@ func Classify(uri string) (Kind, error) {
 	}
 	if scheme, _, ok := strings.Cut(uri, "://"); ok {
 		switch strings.ToLower(scheme) {
-		case "rtsp", "rtmp", "rtp", "udp", "tcp", "http", "srtp":
+		case "rtsp", "rtmp", "http", "udp", "tcp":
 			return Stream, nil
 		case "https", "rtsps":
 			return 0, fmt.Errorf("%s: encrypted streams are not built in; use %s, or a proxy on this machine", Redact(uri), strings.TrimSuffix(scheme, "s"))
 		}
-		return 0, fmt.Errorf("%s: the scheme %q is not known; use a path, /dev/videoN, rtsp://, rtmp://, http:// or udp://", Redact(uri), scheme)
+		return 0, fmt.Errorf("%s: the scheme %q is not known; use a path, /dev/videoN, rtsp://, rtmp://, http://, udp:// or tcp://", Redact(uri), scheme)
 	}
 	st, err := os.Stat(uri)
 	switch {

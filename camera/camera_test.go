@@ -19,7 +19,6 @@ import (
 
 	"gnomon/engine"
 	"gnomon/engine/detect"
-	"gnomon/third_party/embedded"
 )
 
 // leakFree fails the test if it leaves Mats behind.
@@ -82,14 +81,11 @@ func clip(t *testing.T, name string, n int) string {
 
 func TestSampleVideo(t *testing.T) {
 	leakFree(t)
-	data, err := embedded.Sample()
-	if err != nil {
-		if os.Getenv("GNOMON_REQUIRE_PARTS") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("needs the embedded parts: ", err)
+	path := os.Getenv("GNOMON_SAMPLE")
+	if path == "" {
+		t.Skip("needs the sample video: GNOMON_SAMPLE, which the Makefile sets, is empty")
 	}
-	src, err := Open(Options{Name: "sample", URI: "sample", Data: data})
+	src, err := Open(Options{Name: "sample", URI: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +284,7 @@ func TestOpenErrors(t *testing.T) {
 		{write(t, dir, "text.mp4", []byte("this is not a video at all, it is text")), "text.mp4: neither a picture nor a video that can be read"},
 		{empty, "no pictures in this folder (.jpg, .jpeg, .png, .bmp)"},
 		{"/dev/video97", "/dev/video97: no such camera; `ls /dev/video*` shows those that there are"},
-		{"gopher://x/y", `the scheme "gopher" is not known; use a path, /dev/videoN, rtsp://, rtmp://, http:// or udp://`},
+		{"gopher://x/y", `the scheme "gopher" is not known; use a path, /dev/videoN, rtsp://, rtmp://, http://, udp:// or tcp://`},
 		{"rtsps://user:secret@h/y", "rtsps://user:xxxxx@h/y: encrypted streams are not built in; use rtsp, or a proxy on this machine"},
 		{"rtsp://user:secret@127.0.0.1:1/y", "rtsp://user:xxxxx@127.0.0.1:1/y cannot be opened within 10s: check the address, the user and the password, and that the camera is up"},
 		{"/dev/null", "/dev/null is not a regular file"},

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"gocv.io/x/gocv"
-	"golang.org/x/sys/unix"
 
 	"gnomon/engine"
 )
@@ -42,9 +41,6 @@ const (
 // Open opens the source that o describes. The caller closes it. Classify's errors and those of the decoder name
 // the file and what it seems to be instead.
 func Open(o Options) (engine.Source, error) {
-	if o.Data != nil {
-		return openVideo(o, File)
-	}
 	if o.Files != nil {
 		return openFolder(o)
 	}
@@ -62,8 +58,6 @@ func Open(o Options) (engine.Source, error) {
 type video struct {
 	o    Options
 	kind Kind
-	uri  string   // what the decoder opens
-	mem  *os.File // a file in memory, when the video came as bytes
 
 	// mu guards cap against Close while a Read is in progress: nothing native is freed outside it.
 	mu     sync.Mutex
@@ -81,30 +75,11 @@ type video struct {
 }
 
 func openVideo(o Options, kind Kind) (*video, error) {
-	v := &video{o: o, kind: kind, uri: o.URI}
-	if o.Data != nil {
-		if err := v.intoMemory(); err != nil {
-			return nil, err
-		}
-	}
+	v := &video{o: o, kind: kind}
 	if err := v.reopen(); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
-}
-
-// intoMemory gives the decoder, which knows only names, a file that exists in memory alone.
-func (v *video) intoMemory() error {
-	fd, err := unix.MemfdCreate("gnomon-video", unix.MFD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("hold %s in memory: %w", v.o.URI, err)
-	}
-	v.mem = os.NewFile(uintptr(fd), v.o.URI)
-	if _, err := v.mem.Write(v.o.Data); err != nil {
-		return errors.Join(fmt.Errorf("hold %s in memory: %w", v.o.URI, err), v.Close())
-	}
-	v.uri = fmt.Sprintf("/proc/self/fd/%d", fd)
-	return nil
 }
 
 // reopen opens the capture at the first frame. The caller holds mu or is the only one to know v.
@@ -149,9 +124,9 @@ func (v *video) openCapture() (*gocv.VideoCapture, error) {
 			params = append(params, gocv.VideoCaptureFPS, gocv.VideoCaptureProperties(math.Round(v.o.FPS)))
 		}
 		if len(params) == 0 {
-			return gocv.VideoCaptureFileWithAPI(v.uri, gocv.VideoCaptureV4L2)
+			return gocv.VideoCaptureFileWithAPI(v.o.URI, gocv.VideoCaptureV4L2)
 		}
-		return gocv.VideoCaptureFileWithAPIParams(v.uri, gocv.VideoCaptureV4L2, params)
+		return gocv.VideoCaptureFileWithAPIParams(v.o.URI, gocv.VideoCaptureV4L2, params)
 	}
 	// One decoding thread: decoding is a small part of the work, and threads of its own would fight the models'.
 	params := []gocv.VideoCaptureProperties{propThreads, 1}
@@ -159,7 +134,7 @@ func (v *video) openCapture() (*gocv.VideoCapture, error) {
 		ms := gocv.VideoCaptureProperties(streamTimeout.Milliseconds())
 		params = append(params, propOpenTimeout, ms, propReadTimeout, ms)
 	}
-	return gocv.VideoCaptureFileWithAPIParams(v.uri, gocv.VideoCaptureFFmpeg, params)
+	return gocv.VideoCaptureFileWithAPIParams(v.o.URI, gocv.VideoCaptureFFmpeg, params)
 }
 
 func (v *video) openError() error {
@@ -315,15 +290,12 @@ func (v *video) Close() error {
 		return nil
 	}
 	v.closed = true
-	var errs []error
-	if v.cap != nil {
-		errs = append(errs, v.cap.Close())
-		v.cap = nil
+	if v.cap == nil {
+		return nil
 	}
-	if v.mem != nil {
-		errs = append(errs, v.mem.Close())
-	}
-	return errors.Join(errs...)
+	err := v.cap.Close()
+	v.cap = nil
+	return err
 }
 
 // String names the source in logs.

@@ -105,6 +105,9 @@ type lanePool struct {
 	model   *Model
 	idle    chan *Lane
 	retired chan struct{} // closed when another model has taken over
+
+	mu     sync.Mutex // guards the lanes' Interrupt against their Close
+	closed bool
 }
 
 func newLanePool(m *Model) *lanePool {
@@ -175,6 +178,13 @@ func (s *Slot) Swap(ctx context.Context, next *Model) error {
 	return old.drain(ctx)
 }
 
+// Interrupt makes the runs in progress of the model in use end soon, with an error; the model is of no use afterwards.
+func (s *Slot) Interrupt() {
+	if p := s.pool(); p != nil {
+		p.interrupt()
+	}
+}
+
 // Close drains and closes the model in use. It is idempotent. When ctx ends first, runs in progress are
 // interrupted.
 func (s *Slot) Close(ctx context.Context) error {
@@ -197,11 +207,23 @@ func (p *lanePool) drain(ctx context.Context) error {
 			continue
 		case <-done:
 			done = nil
-			for _, l := range p.model.Lanes {
-				l.sess.Interrupt()
-			}
+			p.interrupt()
 		}
 		<-p.idle
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
 	return p.model.Close()
+}
+
+func (p *lanePool) interrupt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	for _, l := range p.model.Lanes {
+		l.sess.Interrupt()
+	}
 }

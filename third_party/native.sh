@@ -21,12 +21,9 @@ parts=$here/embedded/parts
 place "$onnxruntime/libonnxruntime.so.zst" "$parts/${target/-/_}/libonnxruntime.so.zst"
 place "$model/nanodet-g.onnx.zst" "$parts/common/nanodet-g.onnx.zst"
 place "$here/nanodet/nanodet-g.yaml" "$parts/common/nanodet-g.yaml"
-place "$opencv/samples/vtest.avi" "$parts/common/sample.avi"
 
 # Static archives in one group: OpenCV's modules and FFmpeg's libraries refer to each other. The C++ runtime and
-# the picture libraries are linked in as well; only libc and its parts stay dynamic. Symbols of the archives are not
-# exported: ONNX Runtime, loaded later, must bind to the system's C++ runtime and not to the copy in here, and what
-# nobody can reach is left out of the file.
+# the picture libraries are linked in as well; only libc and its parts stay dynamic.
 libs=$(find "$opencv/lib" -name '*.a' | sort | tr '\n' ' ')
 libs+=$(printf "$ffmpeg/lib/lib%s.a " avformat avcodec swscale swresample avutil)
 mkdir -p "$root/.native"
@@ -36,7 +33,8 @@ export CGO_ENABLED=1
 export CGO_CFLAGS="-O2 -g"
 export CGO_CXXFLAGS="-O2 -g --std=c++11"
 export CGO_CPPFLAGS="-I$opencv/include/opencv4"
-export CGO_LDFLAGS="-O2 -g -Wl,--start-group $libs -l:libjpeg.a -l:libpng.a -l:libz.a -Wl,--end-group -Wl,--exclude-libs,ALL -Wl,--gc-sections -static-libgcc -static-libstdc++ -lm -ldl -lpthread -lrt"
+export CGO_LDFLAGS="-O2 -g -Wl,--start-group $libs -l:libjpeg.a -l:libpng.a -l:libz.a -Wl,--end-group -static-libgcc -static-libstdc++ -lm -ldl -lpthread -lrt"
+export GNOMON_SAMPLE="$opencv/samples/vtest.avi"
 export GOFLAGS="-tags=customenv,opencv \${GOFLAGS:-}"
 ENV
 cmp -s "$root/.native/env-$target.new" "$root/.native/env-$target" || cp "$root/.native/env-$target.new" "$root/.native/env-$target"

@@ -28,7 +28,9 @@ func plantSeparate(n int) Tensor {
 // TestNoAllocations: what a camera's steady state stands on.
 func TestNoAllocations(t *testing.T) {
 	crowded := head{name: "yolov8 crowded", p: params(YOLOv8, 80, 640, 640), tensors: []Tensor{plantSeparate(300)}}
-	for _, h := range append(heads(), crowded) {
+	multi := crowded
+	multi.p.MultiLabel = true
+	for _, h := range append(heads(), crowded, multi) {
 		h.p.MaxDetections = 300
 		h.p.ScoreThreshold = 0.001
 		d := mustDecoder(t, h.p, infos(h.tensors...))
@@ -71,6 +73,8 @@ func BenchmarkDecode(b *testing.B) {
 	low := params(YOLOv8, 80, 640, 640)
 	low.ScoreThreshold = 0.001 // as eval runs: every column is a candidate
 	bench("yolov8/floor", low, 300, plantSeparate(10))
+	low.MultiLabel = true // and every class, far more than a real model has above the floor
+	bench("yolov8/floor-multi-label", low, 300, plantSeparate(10))
 
 	scores, boxes := plantNanoDet(416, 416, 80, 11, []int{8, 16, 32}, 0.5,
 		cellObj(1, 10, 4, 0, 0.8, 100.5, 20, 240, 130.75), cellObj(2, 6, 7, 41, 0.6, 50, 100, 380, 400))

@@ -4,10 +4,6 @@ package detect
 // object is touched, near enough that areas and intersections stay exact to a fraction of a pixel.
 const boxReach = 4
 
-// coordinateLimit keeps sums and differences of coordinates finite before the box is cut; it is far beyond
-// boxReach times SideLimit.
-const coordinateLimit = 1e9
-
 // bounds is where boxes are cut.
 type bounds struct {
 	min, max [2]float32 // x, y
@@ -18,16 +14,13 @@ func newBounds(width, height int) bounds {
 	return bounds{min: [2]float32{-boxReach * w, -boxReach * h}, max: [2]float32{(boxReach + 1) * w, (boxReach + 1) * h}}
 }
 
-// center makes a box of its centre and size, which may be infinite but not NaN; false when nothing of it has area.
+// center makes a box of its centre and size; false when nothing of it has area.
 func (b bounds) center(cx, cy, w, h float32) (Box, bool) {
-	cx = max(-coordinateLimit, min(cx, coordinateLimit))
-	cy = max(-coordinateLimit, min(cy, coordinateLimit))
-	w = min(w, coordinateLimit) / 2
-	h = min(h, coordinateLimit) / 2
-	return b.corners(cx-w, cy-h, cx+w, cy+h)
+	return b.corners(cx-w/2, cy-h/2, cx+w/2, cy+h/2)
 }
 
-// corners makes a box of its corners, which must not be NaN; false when nothing of it has area.
+// corners makes a box of its corners; false when nothing of it has area. Corners may be infinite, and NaN where an
+// infinite centre met an infinite size, which is no area.
 func (b bounds) corners(x1, y1, x2, y2 float32) (Box, bool) {
 	box := Box{
 		X1: max(x1, b.min[0]), Y1: max(y1, b.min[1]),

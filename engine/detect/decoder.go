@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -18,10 +19,12 @@ import (
 //   - yolox: the same rows, but cx = (x+column)*stride, cy = (y+line)*stride, w = exp(w)*stride, h = exp(h)*stride
 //     over the cells of strides 8, 16, 32 unless p.Decoded.
 //   - nanodet: distances to the four sides, each the expectation of a softmax over reg_max+1 bins, times the
-//     stride, around the cell's anchor point (see nanodet).
+//     stride, from an anchor: the centre of the cell with strides 8, 16, 32 (NanoDet), its top left corner with
+//     strides 8, 16, 32, 64 (NanoDet-Plus).
 //   - end-to-end: the rows of (1, n, 6) are x1 y1 x2 y2 score class, final: only sorted and thresholded.
 //
-// A row yields its best class only, the first of equals. All families but end-to-end go through NMS.
+// A row yields its best class only, the first of equals, unless p.MultiLabel. All families but end-to-end go through
+// NMS.
 func NewDecoder(p Params, outputs []TensorInfo) (Decoder, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -71,20 +74,26 @@ type base struct {
 	threshold uint32 // see thresholdBits
 	iou       float32
 	limit     int
+	multi     bool // see Params.MultiLabel
 	bounds    bounds
 	cands     candidates
 	faults    faults
 }
 
-// newBase prepares for rows boxes a run at most, anyDim when only the run tells.
+// newBase prepares for a head of so many rows, anyDim when only the run tells.
 func newBase(p Params, classes int, rows int64) base {
+	boxes := max(rows, 0)
+	if p.MultiLabel && p.Family != EndToEnd {
+		boxes *= int64(classes)
+	}
 	return base{
 		classes:   classes,
 		threshold: thresholdBits(p.ScoreThreshold),
 		iou:       p.IoUThreshold,
 		limit:     p.MaxDetections,
+		multi:     p.MultiLabel,
 		bounds:    newBounds(p.InputWidth, p.InputHeight),
-		cands:     newCandidates(int(max(rows, 0)), classes, p.MaxDetections),
+		cands:     newCandidates(int(min(boxes, 2*maxCandidates)), classes, p.MaxDetections),
 	}
 }
 
@@ -102,17 +111,38 @@ func (b *base) finish(dst []Detection) ([]Detection, error) {
 	return b.cands.suppress(dst, b.iou, b.limit), b.faults.err(b.classes)
 }
 
-// center takes a candidate by its centre and size in pixels.
-func (b *base) center(cx, cy, w, h, score float32, class int) {
-	if box, ok := b.bounds.center(cx, cy, w, h); ok {
-		b.cands.add(box, score, class)
-	}
+// row is one place of a head that may see an object.
+type row struct {
+	scores []float32 // of class c at c*stride
+	stride int
+	weight float32 // objectness, 0..1; 1 in families without
+	best   uint32  // bits of the best score, which reaches the threshold
+	class  int     // its class
 }
 
-// corners takes a candidate by its corners in pixels.
-func (b *base) corners(x1, y1, x2, y2, score float32, class int) {
-	if box, ok := b.bounds.corners(x1, y1, x2, y2); ok {
-		b.cands.add(box, score, class)
+// score is the score of the row's best class; false when it is none to keep.
+func (b *base) score(r *row) (float32, bool) {
+	best, ok := b.faults.score01(r.best)
+	best *= r.weight
+	return best, ok && math.Float32bits(best) >= b.threshold
+}
+
+// add takes the row's candidates, all with the same box: its best class with the given score, or with MultiLabel
+// all classes that reach the threshold.
+func (b *base) add(box Box, score float32, r *row) {
+	if !b.multi {
+		b.cands.add(box, score, r.class)
+		return
+	}
+	for c := range b.classes {
+		// What is not finite was counted when the best was found, and nothing is above the best.
+		bits := math.Float32bits(r.scores[c*r.stride])
+		if bits < b.threshold || bits >= infBits {
+			continue
+		}
+		if s := min(math.Float32frombits(bits), 1) * r.weight; math.Float32bits(s) >= b.threshold {
+			b.cands.add(box, s, c)
+		}
 	}
 }
 

@@ -111,15 +111,19 @@ type Params struct {
 	IoUThreshold   float32 // NMS: boxes of one class overlapping more than this are the same object, 0..1
 	MaxDetections  int     // at most this many a picture, best first, 1..DetectionsLimit
 	Decoded        bool    // yolox: exported with the grid already applied (cxcywh in pixels)
+	// MultiLabel makes every class of a row that reaches the threshold a candidate, not the best one alone: one
+	// object may then be reported under several labels. It is for measuring average precision, which is usually
+	// counted this way and comes out about 0.01 lower without. End-to-end rows have one class whatever it says.
+	MultiLabel bool
 }
 
 // Decoder turns the outputs of one run into detections. It keeps scratch memory: one goroutine at a time.
 type Decoder interface {
 	// Decode appends this run's detections to dst and returns it: sorted by score, best first, ties in the order
-	// of the model's rows (strides ascending where there is a tensor for each); boxes in pixels of the model's
-	// input, not clipped to it, though cut where they reach more than four input sides beyond it; boxes without
-	// area are left out. After the first few runs it does not allocate as long as dst has room. It keeps no
-	// reference to outputs or dst.
+	// of the model's rows (strides ascending where there is a tensor for each) and then of the classes. Boxes are
+	// in pixels of the model's input and not clipped to it, though cut where they reach more than four input sides
+	// beyond it; boxes without area are left out. After the first few runs it does not allocate as long as dst has
+	// room. It keeps no reference to outputs or dst.
 	//
 	// outputs are those of one run, in the order of the TensorInfos that NewDecoder got; outputs that do not have
 	// the shapes promised there, or less data than their shape says, are an error and dst comes back as it was.

@@ -86,7 +86,9 @@ func (d *endToEnd) take(row []float32) {
 		d.faults.class++
 		return
 	}
-	d.corners(row[0], row[1], row[2], row[3], score, class)
+	if box, ok := d.bounds.corners(row[0], row[1], row[2], row[3]); ok {
+		d.cands.add(box, score, class)
+	}
 }
 
 // class is the class that a finite number names.

@@ -41,7 +41,8 @@ func TestNewDecoderErrors(t *testing.T) {
 			"a yolov8 head has 1 output, this model has none; export it again",
 		},
 		{
-			"masks", v8, []TensorInfo{info("output0", 1, 116, 8400), info("output1", 1, 32, 160, 160)},
+			"masks", v8,
+			[]TensorInfo{info("output0", 1, 116, 8400), info("output1", 1, 32, 160, 160)},
 			`a yolov8 head has 1 output, this model has 2: "output0" [1,116,8400], "output1" [1,32,160,160]; ` +
 				"export the detection head alone (no masks, keypoints or raw feature maps), or check the manifest's `family`",
 		},
@@ -54,19 +55,23 @@ func TestNewDecoderErrors(t *testing.T) {
 			`output "output0" [1,84,8400] holds an unknown element type, a yolov8 head has float32 or float16; export the model with float outputs`,
 		},
 		{
-			"rank", v8, []TensorInfo{info("output0", 84, 8400)},
+			"rank", v8,
+			[]TensorInfo{info("output0", 84, 8400)},
 			`output "output0" [84,8400] has 2 dimensions, a yolov8 head has 3 (batch and two more); check the manifest's ` + "`family`",
 		},
 		{
-			"batch", v8, []TensorInfo{info("output0", 4, 84, 8400)},
+			"batch", v8,
+			[]TensorInfo{info("output0", 4, 84, 8400)},
 			`output "output0" [4,84,8400] has a batch of 4; export the model with a batch of 1 or a dynamic one`,
 		},
 		{
-			"dimension", v8, []TensorInfo{info("output0", 1, 84, 0)},
+			"dimension", v8,
+			[]TensorInfo{info("output0", 1, 84, 0)},
 			`output "output0" [1,84,0] has a dimension of 0; it must be from 1 to 1048576`,
 		},
 		{
-			"dimension", v8, []TensorInfo{info("output0", 1, 84, 1<<62)},
+			"dimension", v8,
+			[]TensorInfo{info("output0", 1, 84, 1<<62)},
 			`output "output0" [1,84,4611686018427387904] has a dimension of 4611686018427387904; it must be from 1 to 1048576`,
 		},
 
@@ -76,53 +81,64 @@ func TestNewDecoderErrors(t *testing.T) {
 				"`labels`, or check `family`",
 		},
 		{
-			"yolov8 end-to-end", params(YOLOv8, 2, 640, 640), []TensorInfo{info("output0", 1, 300, 6)},
+			"yolov8 end-to-end", params(YOLOv8, 2, 640, 640),
+			[]TensorInfo{info("output0", 1, 300, 6)},
 			`output "output0" [1,300,6] has the shape of an end-to-end head, which a transposed yolov8 head of 2 classes shares; ` +
 				"write `family: end-to-end`, or export as (1, 4+classes, n)",
 		},
 		{
-			"yolov8 end-to-end", params(YOLOv8, 2, 640, 640), []TensorInfo{info("output0", 1, -1, 6)},
+			"yolov8 end-to-end", params(YOLOv8, 2, 640, 640),
+			[]TensorInfo{info("output0", 1, -1, 6)},
 			`output "output0" [1,?,6] has the shape of an end-to-end head, which a transposed yolov8 head of 2 classes shares; ` +
 				"write `family: end-to-end`, or export as (1, 4+classes, n)",
 		},
 		{
-			"yolov8 rows that are labels", params(YOLOv8, 332, 128, 128), []TensorInfo{info("output0", 1, 1207, 336)},
+			"yolov8 rows that are labels", params(YOLOv8, 332, 128, 128),
+			[]TensorInfo{info("output0", 1, 1207, 336)},
 			`output "output0" [1,1207,336] does not fit a yolov8 head of 332 classes, which is (1, 336, n); give one label for each class in the manifest's ` +
 				"`labels`, or check `family`",
 		},
 		{
-			"yolov8 unclear", params(YOLOv8, 0, 640, 640), []TensorInfo{info("output0", 1, 300, 84)},
+			"yolov8 unclear", params(YOLOv8, 0, 640, 640),
+			[]TensorInfo{info("output0", 1, 300, 84)},
 			`output "output0" [1,300,84] does not tell the classes of a yolov8 head, which is (1, 4+classes, n); list the manifest's ` +
 				"`labels`, or check `family`",
 		},
 		{
-			"yolov8 symbolic", params(YOLOv8, 0, 640, 640), []TensorInfo{info("output0", 1, 8400, -1)},
+			"yolov8 symbolic", params(YOLOv8, 0, 640, 640),
+			[]TensorInfo{info("output0", 1, 8400, -1)},
 			`output "output0" [1,8400,?] does not tell the classes of a yolov8 head, which is (1, 4+classes, n); list the manifest's ` +
 				"`labels`, or check `family`",
 		},
 		{
-			"yolov8 too many", params(YOLOv8, 0, 640, 640), []TensorInfo{info("output0", 1, 70000, 90000)},
+			"yolov8 too many", params(YOLOv8, 0, 640, 640),
+			[]TensorInfo{info("output0", 1, 70000, 90000)},
 			`output "output0" [1,70000,90000] of a yolov8 head has 69996 classes, more than the 65535 that are supported; check ` + "`family`",
 		},
 		{
-			"yolov5 narrow", params(YOLOv5, 0, 640, 640), []TensorInfo{info("output", 1, 25200, 5)},
+			"yolov5 narrow", params(YOLOv5, 0, 640, 640),
+			[]TensorInfo{info("output", 1, 25200, 5)},
 			`output "output" [1,25200,5] has rows of 5, a yolov5 head has rows of 5+classes: box, objectness, classes; check the manifest's ` + "`family`",
 		},
 		{
-			"yolov5 labels", params(YOLOv5, 79, 640, 640), []TensorInfo{info("output", 1, 25200, 85)},
+			"yolov5 labels", params(YOLOv5, 79, 640, 640),
+			[]TensorInfo{info("output", 1, 25200, 85)},
 			`output "output" [1,25200,85] of a yolov5 head has 80 classes, but the manifest's ` + "`labels` are 79; give one label for each class, or check `family`",
 		},
 		{
-			"yolov5 symbolic", params(YOLOv5, 0, 640, 640), []TensorInfo{info("output", 1, 25200, -1)},
+			"yolov5 symbolic", params(YOLOv5, 0, 640, 640),
+			[]TensorInfo{info("output", 1, 25200, -1)},
 			`output "output" [1,25200,?] does not tell the classes of a yolov5 head, which is (1, n, 5+classes); list the manifest's ` + "`labels`",
 		},
 		{
-			"yolox rows", params(YOLOX, 80, 640, 640), []TensorInfo{info("output", 1, 3549, 85)},
+			"yolox rows", params(YOLOX, 80, 640, 640),
+			[]TensorInfo{info("output", 1, 3549, 85)},
 			`output "output" [1,3549,85] has 3549 rows, a yolox head for a 640x640 input has 8400 (strides 8, 16, 32); check the manifest's ` +
 				"`family` and `input`, or write `decoded: true` if the export applied the grid",
 		},
 		{
-			"yolox maps", params(YOLOX, 80, 640, 640), []TensorInfo{info("output", 1, 8400, 85), info("p3", 1, 1, 80, 80, 85)},
+			"yolox maps", params(YOLOX, 80, 640, 640),
+			[]TensorInfo{info("output", 1, 8400, 85), info("p3", 1, 1, 80, 80, 85)},
 			`a yolox head has 1 output, this model has 2: "output" [1,8400,85], "p3" [1,1,80,80,85]; ` +
 				"export the detection head alone (no masks, keypoints or raw feature maps), or check the manifest's `family`",
 		},
@@ -131,7 +147,8 @@ func TestNewDecoderErrors(t *testing.T) {
 			`output "output0" [1,84,8400] does not fit an end-to-end head, which is (1, n, 6): x1 y1 x2 y2 score class; check the manifest's ` + "`family`",
 		},
 		{
-			"nanodet rows", params(NanoDet, 80, 320, 320), []TensorInfo{info("s", 1, 3549, 80), info("d", 1, 3549, 44)},
+			"nanodet rows", params(NanoDet, 80, 320, 320),
+			[]TensorInfo{info("s", 1, 3549, 80), info("d", 1, 3549, 44)},
 			`output "s" [1,3549,80] has 3549 rows; a nanodet head for this input has 1600, 400, 100 and, for nanodet-plus, 25 at strides 8, 16, 32 and 64, ` +
 				"or 2100 or 2125 joined; check the manifest's `family` and `input`",
 		},
@@ -145,31 +162,37 @@ func TestNewDecoderErrors(t *testing.T) {
 				"or 3549 or 3598 joined; check the manifest's `family` and `input`",
 		},
 		{
-			"nanodet labels", params(NanoDet, 3, 416, 416), []TensorInfo{info("s", 1, 3549, 80), info("d", 1, 3549, 44)},
+			"nanodet labels", params(NanoDet, 3, 416, 416),
+			[]TensorInfo{info("s", 1, 3549, 80), info("d", 1, 3549, 44)},
 			`outputs "s" [1,3549,80], "d" [1,3549,44] do not fit a nanodet head of 3 classes, which has tensors of 3 columns and of 4*(reg_max+1); ` +
 				"give one label for each class in the manifest's `labels`, or check `family`",
 		},
 		{
-			"nanodet joined labels", params(NanoDet, 3, 416, 416), []TensorInfo{info("o", 1, 3549, 112)},
+			"nanodet joined labels", params(NanoDet, 3, 416, 416),
+			[]TensorInfo{info("o", 1, 3549, 112)},
 			`output "o" [1,3549,112] does not fit a nanodet head of 3 classes, which has 3 + 4*(reg_max+1) columns; ` +
 				"give one label for each class in the manifest's `labels`, or check `family`",
 		},
 		{
-			"nanodet unclear", params(NanoDet, 0, 416, 416), []TensorInfo{info("s", 1, 3549, 32), info("d", 1, 3549, 44)},
+			"nanodet unclear", params(NanoDet, 0, 416, 416),
+			[]TensorInfo{info("s", 1, 3549, 32), info("d", 1, 3549, 44)},
 			`outputs "s" [1,3549,32], "d" [1,3549,44] do not tell the classes of a nanodet head from its distance bins; list the manifest's ` + "`labels`",
 		},
 		{
-			"nanodet alike", params(NanoDet, 44, 416, 416), []TensorInfo{info("s", 1, 3549, 44), info("d", 1, 3549, 44)},
+			"nanodet alike", params(NanoDet, 44, 416, 416),
+			[]TensorInfo{info("s", 1, 3549, 44), info("d", 1, 3549, 44)},
 			`outputs "s" [1,3549,44], "d" [1,3549,44] cannot be told apart; one is the class scores of a nanodet head and the other its distances: ` +
 				`export them with "cls" and "dis" in their names, or joined in one tensor`,
 		},
 		{
-			"nanodet odd", params(NanoDet, 80, 416, 416), []TensorInfo{info("a", 1, 2704, 80), info("b", 1, 676, 44)},
+			"nanodet odd", params(NanoDet, 80, 416, 416),
+			[]TensorInfo{info("a", 1, 2704, 80), info("b", 1, 676, 44)},
 			`outputs "a" [1,2704,80], "b" [1,676,44] do not pair up as those of a nanodet head, which are (1, N, classes) and (1, N, 4*(reg_max+1)) ` +
 				"for each of 3 or 4 strides or joined; check the manifest's `family`",
 		},
 		{
-			"nanodet type", params(NanoDet, 80, 416, 416), []TensorInfo{info("a", 1, 2704, 80), {Name: "b", Shape: []int64{1, 2704, 44}, Type: Int64}},
+			"nanodet type", params(NanoDet, 80, 416, 416),
+			[]TensorInfo{info("a", 1, 2704, 80), {Name: "b", Shape: []int64{1, 2704, 44}, Type: Int64}},
 			`output "b" [1,2704,44] holds int64, a nanodet head has float32 or float16; export the model with float outputs`,
 		},
 	} {
@@ -218,31 +241,45 @@ func TestDecodeRefuses(t *testing.T) {
 		{"columns", params(YOLOv8, 3, 64, 32), promised, edit(func(t *Tensor) { t.Shape = []int64{1, 7, 43} }), `output "output0" came as [1,7,43], expected [1,7,42] with a batch of 1`},
 		{"short", params(YOLOv8, 3, 64, 32), promised, edit(func(t *Tensor) { t.Data = t.Data[:293] }), `output "output0" came as [1,7,42], 294 values, but holds only 293`},
 		{
-			"huge", params(YOLOv8, 3, 64, 32), []TensorInfo{info("output0", -1, 7, -1)}, edit(func(t *Tensor) { t.Shape = []int64{1, 7, 1 << 61} }),
+			"huge", params(YOLOv8, 3, 64, 32),
+			[]TensorInfo{info("output0", -1, 7, -1)},
+			edit(func(t *Tensor) { t.Shape = []int64{1, 7, 1 << 61} }),
 			`output "output0" came as [1,7,2305843009213693952], expected [1,7,?] with a batch of 1`,
 		},
 		{
-			"negative", params(YOLOv8, 3, 64, 32), []TensorInfo{info("output0", -1, 7, -1)}, edit(func(t *Tensor) { t.Shape = []int64{1, 7, -1} }),
+			"negative", params(YOLOv8, 3, 64, 32),
+			[]TensorInfo{info("output0", -1, 7, -1)},
+			edit(func(t *Tensor) { t.Shape = []int64{1, 7, -1} }),
 			`output "output0" came as [1,7,?], expected [1,7,?] with a batch of 1`,
 		},
 		{
-			"classes", params(YOLOv8, 3, 64, 32), []TensorInfo{info("output0", -1, -1, -1)}, edit(func(t *Tensor) { t.Shape = []int64{1, 6, 42} }),
+			"classes", params(YOLOv8, 3, 64, 32),
+			[]TensorInfo{info("output0", -1, -1, -1)},
+			edit(func(t *Tensor) { t.Shape = []int64{1, 6, 42} }),
 			`output "output0" came as [1,6,42], which does not fit 3 classes; check the manifest's ` + "`labels` and `family`",
 		},
 		{
-			"yolox rows", params(YOLOX, 3, 64, 32), []TensorInfo{info("o", -1, -1, -1)}, []Tensor{newTensor("o", 1, 43, 8)},
+			"yolox rows", params(YOLOX, 3, 64, 32),
+			[]TensorInfo{info("o", -1, -1, -1)},
+			[]Tensor{newTensor("o", 1, 43, 8)},
 			`output "o" came as [1,43,8], expected [1,42,8] with a batch of 1`,
 		},
 		{
-			"nanodet rows", params(NanoDet, 3, 64, 32), []TensorInfo{info("s", 1, -1, 3), info("d", 1, -1, 32)}, []Tensor{newTensor("s", 1, 42, 3), newTensor("d", 1, 41, 32)},
+			"nanodet rows", params(NanoDet, 3, 64, 32),
+			[]TensorInfo{info("s", 1, -1, 3), info("d", 1, -1, 32)},
+			[]Tensor{newTensor("s", 1, 42, 3), newTensor("d", 1, 41, 32)},
 			`outputs "s" and "d" came with 42 and 41 rows; a nanodet head for this input has 42 or 43 in each, check the manifest's ` + "`input`",
 		},
 		{
-			"nanodet grid", params(NanoDet, 3, 64, 32), []TensorInfo{info("s", 1, -1, 3), info("d", 1, -1, 32)}, []Tensor{newTensor("s", 1, 41, 3), newTensor("d", 1, 41, 32)},
+			"nanodet grid", params(NanoDet, 3, 64, 32),
+			[]TensorInfo{info("s", 1, -1, 3), info("d", 1, -1, 32)},
+			[]Tensor{newTensor("s", 1, 41, 3), newTensor("d", 1, 41, 32)},
 			`outputs "s" and "d" came with 41 and 41 rows; a nanodet head for this input has 42 or 43 in each, check the manifest's ` + "`input`",
 		},
 		{
-			"end-to-end width", params(EndToEnd, 3, 64, 32), []TensorInfo{info("o", 1, -1, -1)}, []Tensor{newTensor("o", 1, 10, 7)},
+			"end-to-end width", params(EndToEnd, 3, 64, 32),
+			[]TensorInfo{info("o", 1, -1, -1)},
+			[]Tensor{newTensor("o", 1, 10, 7)},
 			`output "o" came as [1,10,7], expected [1,?,6] with a batch of 1`,
 		},
 	} {

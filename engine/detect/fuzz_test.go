@@ -39,6 +39,7 @@ func FuzzDecode(f *testing.F) {
 	seed(1, 2, 30, 20, 1, 2)
 	f.Fuzz(func(t *testing.T, score, iou, limit uint8, data []byte) {
 		for _, h := range heads() {
+			h.p.MultiLabel = limit%2 == 1
 			at := 0
 			for i := range h.tensors {
 				floats(h.tensors[i].Data, data, at)

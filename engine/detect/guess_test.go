@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,6 +49,7 @@ func TestGuessFamily(t *testing.T) {
 		{"rf-detr", []TensorInfo{info("dets", 1, 300, 4), info("labels", 1, 300, 91)}, "", "(this looks like RF-DETR)", 0},
 		{"two strides", strided[1:3], "", "no known family", 0},
 		{"a stride without bins", strided[:5], "", "no known family", 0},
+		{"a stride with symbolic rows", append(strided[1:3:3], strided[4], strided[5], info("a", 1, -1, 80), info("d", 1, -1, 44)), "", "no known family", 0},
 		{"three of a stride", append(strided[:1:1], strided[0], strided[0], strided[1]), "", "no known family", 0},
 		{"strides of other widths", append(strided[:5:5], info("f", 1, 169, 32)), "", "no known family", 0},
 		{"pairs with unusual bins", []TensorInfo{info("s", 1, 3549, 80), info("d", 1, 3549, 36)}, "", "no known family", 0},
@@ -115,7 +117,7 @@ func TestNanoDetNames(t *testing.T) {
 	for i := range 3 {
 		scores[i].Name, boxes[i].Name = "cls_"+scores[i].Name, "Reg_"+boxes[i].Name
 	}
-	out := append(boxes, scores...)
+	out := slices.Concat(boxes, scores)
 	got, err := mustDecoder(t, params(NanoDet, 32, 64, 32), infos(out...)).Decode(out, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -171,24 +171,26 @@ func (d *nanoDet) decodePart(part *nanoPart, outputs []Tensor) error {
 		anchor = 0
 	}
 	binsAt := boxWidth - 4*d.bins // after the scores where one tensor holds both
-	for r := range rows {
-		bits, class := d.faults.argmax(scores[r*scoreWidth:][:d.classes], d.threshold)
-		if bits < d.threshold {
+	for i := range rows {
+		r := row{scores: scores[i*scoreWidth:][:d.classes], stride: 1, weight: 1}
+		if r.best, r.class = d.faults.argmax(r.scores, d.threshold); r.best < d.threshold {
 			continue
 		}
-		score, ok := d.faults.score01(bits)
+		score, ok := d.score(&r)
 		if !ok {
 			continue
 		}
-		bins := boxes[r*boxWidth+binsAt:][:4*d.bins]
+		bins := boxes[i*boxWidth+binsAt:][:4*d.bins]
 		left, top := d.distance(bins, 0), d.distance(bins, 1)
 		right, bottom := d.distance(bins, 2), d.distance(bins, 3)
 		if !d.sound(left, top, right, bottom) {
 			continue
 		}
-		x, y, stride := g.cell(part.start + r)
+		x, y, stride := g.cell(part.start + i)
 		x, y = x+anchor, y+anchor
-		d.corners((x-left)*stride, (y-top)*stride, (x+right)*stride, (y+bottom)*stride, score, class)
+		if box, ok := d.bounds.corners((x-left)*stride, (y-top)*stride, (x+right)*stride, (y+bottom)*stride); ok {
+			d.add(box, score, &r)
+		}
 	}
 	return nil
 }

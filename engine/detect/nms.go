@@ -5,9 +5,11 @@ import (
 	"slices"
 )
 
-// maxCandidates is how many boxes go into NMS at most: those of the best scores, ties in the order of the rows. It
-// is above the 25,200 rows of a 640x640 YOLOv5, the largest usual head, so it changes nothing there even with a
-// threshold of 0; beyond it the worst scores of a huge head are given up to bound the time of a run.
+// maxCandidates is how many boxes go into NMS at most: those of the best scores, ties in the order of the rows. With
+// one class for each row it is above the 25,200 rows of a 640x640 YOLOv5, the largest usual head, and so changes
+// nothing there even with a threshold of 0. With several classes for each row it is what Ultralytics allows
+// (max_nms), and changes the result only where the best 30,000 do not yield MaxDetections. Beyond it the worst
+// scores are given up: that bounds the time and memory of a run.
 const maxCandidates = 30000
 
 // candidates collects the boxes of one run and picks the detections among them. Its memory is reused.
@@ -16,30 +18,60 @@ type candidates struct {
 	keys  []uint64    // one for each found: score descending, then index ascending
 	heads []int32     // by class: 1 + index of the latest kept detection; all 0 between runs
 	next  []int32     // by kept detection: the same for the one before it in its class
+	bar   float32     // a score up to here is not among the best any more; below 0 before a prune
 }
 
-// newCandidates makes room for the usual: rows is how many boxes a run may find, 0 when unknown.
-func newCandidates(rows, classes, limit int) candidates {
-	room := min(rows, maxCandidates)
+// newCandidates makes room for boxes, the most that a run may find, 0 when unknown.
+func newCandidates(boxes, classes, limit int) candidates {
+	room := min(boxes, 2*maxCandidates)
 	return candidates{
 		found: make([]Detection, 0, room),
 		keys:  make([]uint64, 0, room),
 		heads: make([]int32, classes),
 		next:  make([]int32, limit),
+		bar:   -1,
 	}
 }
 
 func (c *candidates) reset() {
 	c.found = c.found[:0]
 	c.keys = c.keys[:0]
+	c.bar = -1
 }
 
 // add takes a box with a score in 0..1; calls are in the order of the model's rows.
 func (c *candidates) add(box Box, score float32, class int) {
-	// Bits of numbers from 0 up order as the numbers do, so one integer sort serves both keys.
-	key := uint64(^math.Float32bits(score))<<32 | uint64(uint32(len(c.found)))
-	c.keys = append(c.keys, key)
+	if score <= c.bar { // also on a tie: those found have the earlier rows
+		return
+	}
+	if len(c.found) == 2*maxCandidates {
+		c.prune()
+	}
+	c.keys = append(c.keys, candidateKey(score, len(c.found)))
 	c.found = append(c.found, Detection{Box: box, Score: score, ClassID: class})
+}
+
+// candidateKey orders by score descending, then by index. Bits of numbers from 0 up order as the numbers do, so one
+// integer sort serves both.
+func candidateKey(score float32, index int) uint64 {
+	return uint64(^math.Float32bits(score))<<32 | uint64(uint32(index))
+}
+
+// prune drops all but the maxCandidates best of those found, which stay in the order of the rows.
+func (c *candidates) prune() {
+	slices.Sort(c.keys)
+	worst := c.keys[maxCandidates-1]
+	c.bar = c.found[uint32(worst)].Score
+	kept := c.found[:0]
+	c.keys = c.keys[:0]
+	for i, d := range c.found {
+		if candidateKey(d.Score, i) > worst {
+			continue
+		}
+		c.keys = append(c.keys, candidateKey(d.Score, len(kept)))
+		kept = append(kept, d)
+	}
+	c.found = kept
 }
 
 // best appends the limit best to dst, as they are.

@@ -187,3 +187,33 @@ func TestBox(t *testing.T) {
 		t.Errorf("the area of %v is %v, want 0", inside, inside.Area())
 	}
 }
+
+// However many are added, the maxCandidates best of them remain, and nothing of one run reaches the next.
+func TestNMSPrunes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	byScore := func(a, b Detection) int { return cmp.Compare(b.Score, a.Score) }
+	falling := crowd(rng, 2*maxCandidates+1, 200, 0)
+	slices.SortStableFunc(falling, byScore)
+	c := newCandidates(0, 200, 300)
+	for _, in := range [][]Detection{falling, crowd(rng, 5*maxCandidates+17, 200, 50)} {
+		want := slices.Clone(in)
+		slices.SortStableFunc(want, byScore)
+		want = want[:maxCandidates]
+		c.reset()
+		for _, d := range in {
+			c.add(d.Box, d.Score, d.ClassID)
+		}
+		if cap(c.found) > 3*maxCandidates {
+			t.Errorf("room for %d candidates was taken", cap(c.found))
+		}
+		if got := c.best(nil, maxCandidates); !slices.Equal(got, want) {
+			t.Errorf("got %d, which are not the %d best", len(got), len(want))
+		}
+	}
+	c.reset()
+	poor := Detection{Box{1, 2, 3, 4}, 0.001, 7}
+	c.add(poor.Box, poor.Score, poor.ClassID)
+	if got := c.best(nil, 10); !slices.Equal(got, []Detection{poor}) {
+		t.Errorf("the next run gives %v, want %v", got, poor)
+	}
+}

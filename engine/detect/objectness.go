@@ -7,7 +7,6 @@ import (
 
 // The columns of a row before the classes.
 const (
-	boxWidth   = 4
 	objectness = 4
 	rowHead    = 5
 )
@@ -106,10 +105,10 @@ func (d *objectnessHead) Decode(outputs []Tensor, dst []Detection) ([]Detection,
 		return dst, err
 	}
 	d.begin()
-	for r := range rows {
-		row := data[r*width:][:width]
+	for i := range rows {
+		v := data[i*width:][:width]
 		// The score is at most the objectness, so most rows end here.
-		bits := math.Float32bits(row[objectness])
+		bits := math.Float32bits(v[objectness])
 		if bits < d.threshold {
 			continue
 		}
@@ -117,36 +116,34 @@ func (d *objectnessHead) Decode(outputs []Tensor, dst []Detection) ([]Detection,
 			d.faults.odd(bits)
 			continue
 		}
-		d.take(r, row, bits)
+		d.take(i, v, bits)
 	}
 	return d.finish(dst)
 }
 
-// take looks at the classes of a row whose objectness reaches the threshold.
-func (d *objectnessHead) take(r int, row []float32, objectnessBits uint32) {
-	classBits, class := d.faults.argmax(row[rowHead:], d.threshold)
-	if classBits < d.threshold {
+// take looks at the classes of row i, whose objectness reaches the threshold.
+func (d *objectnessHead) take(i int, v []float32, objectnessBits uint32) {
+	r := row{scores: v[rowHead:], stride: 1}
+	if r.best, r.class = d.faults.argmax(r.scores, d.threshold); r.best < d.threshold {
 		return
 	}
-	obj, ok := d.faults.score01(objectnessBits)
-	if !ok {
+	var ok bool
+	if r.weight, ok = d.faults.score01(objectnessBits); !ok {
 		return
 	}
-	best, ok := d.faults.score01(classBits)
-	if !ok {
+	score, ok := d.score(&r)
+	if !ok || !d.sound(v[0], v[1], v[2], v[3]) {
 		return
 	}
-	score := obj * best
-	if math.Float32bits(score) < d.threshold || !d.sound(row[0], row[1], row[2], row[3]) {
-		return
-	}
-	cx, cy, w, h := row[0], row[1], row[2], row[3]
+	cx, cy, w, h := v[0], v[1], v[2], v[3]
 	if d.raw {
-		x, y, stride := d.grid.cell(r)
+		x, y, stride := d.grid.cell(i)
 		cx, cy = (cx+x)*stride, (cy+y)*stride
 		w, h = exp(w)*stride, exp(h)*stride
 	}
-	d.center(cx, cy, w, h, score, class)
+	if box, ok := d.bounds.center(cx, cy, w, h); ok {
+		d.add(box, score, &r)
+	}
 }
 
 // exp is e to the v; infinite where float32 ends, which bounds then cuts.

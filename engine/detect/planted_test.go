@@ -191,7 +191,7 @@ func TestNanoDetAnchors(t *testing.T) {
 			for side := range 4 {
 				plantDistance(boxes[1].Data[row*32+side*8:][:8], float32(side+1))
 			}
-			out := append(scores, boxes...)
+			out := slices.Concat(scores, boxes)
 			got, err := mustDecoder(t, params(NanoDet, 2, 320, 256), infos(out...)).Decode(out, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -9,65 +9,9 @@ import (
 )
 
 var (
-	nan  = float32(math.NaN())
-	inf  = float32(math.Inf(1))
-	good = obj(2, 1, 0.9, 10, 20, 50, 60)
+	nan = float32(math.NaN())
+	inf = float32(math.Inf(1))
 )
-
-// head is one family's smallest complete model, for tests that every family has to pass.
-type head struct {
-	name    string
-	p       Params
-	tensors []Tensor
-	found   object
-	// box and score say where row 5 of the (first) tensor keeps its first coordinate and its score of class 1;
-	// rows further on are free too.
-	box, score, objectness func() *float32
-}
-
-// heads gives fresh tensors at each call. All see good in row 2 or its cell and nothing else.
-func heads() []head {
-	const w, h, nc = 64, 32, 3
-	n := cells(w, h, 8, 16, 32)
-	var out []head
-	for _, transposed := range []bool{false, true} {
-		v8 := plantYOLOv8(n, nc, transposed, good)
-		at := func(c, i int) func() *float32 {
-			return func() *float32 {
-				if transposed {
-					return &v8.Data[i*(4+nc)+c]
-				}
-				return &v8.Data[c*n+i]
-			}
-		}
-		out = append(out, head{name: fmt.Sprintf("yolov8 transposed %v", transposed), p: params(YOLOv8, nc, w, h), tensors: []Tensor{v8}, found: good, box: at(0, 5), score: at(5, 5)})
-	}
-	cell := cellObj(0, 2, 0, 1, 0.9, 10, 2, 50, 30)
-	rows := func(name string, p Params, t Tensor, found object) {
-		width := 5 + nc
-		at := func(c int) func() *float32 { return func() *float32 { return &t.Data[5*width+c] } }
-		out = append(out, head{name: name, p: p, tensors: []Tensor{t}, found: found, box: at(0), score: at(6), objectness: at(4)})
-	}
-	rows("yolov5", params(YOLOv5, nc, w, h), plantRows(3*n, nc, good), good)
-	rows("yolox", params(YOLOX, nc, w, h), plantYOLOX(w, h, nc, cell), cell)
-	decoded := params(YOLOX, nc, w, h)
-	decoded.Decoded = true
-	rows("yolox decoded", decoded, plantRows(n, nc, good), good)
-
-	cell = cellObj(0, 2, 0, 1, 0.9, 10, 2, 50, 30)
-	scores, boxes := plantNanoDet(w, h, nc, 8, []int{8, 16, 32}, 0.5, cell)
-	out = append(out, head{
-		name: "nanodet", p: params(NanoDet, nc, w, h), tensors: append(scores, boxes...), found: cell,
-		box: func() *float32 { return &boxes[0].Data[5*32] }, score: func() *float32 { return &scores[0].Data[5*nc+1] },
-	})
-	final := plantEndToEnd(20, good)
-	copy(final.Data[5*6:], []float32{1, 2, 30, 20, 0, 1})
-	out = append(out, head{
-		name: "end-to-end", p: params(EndToEnd, nc, w, h), tensors: []Tensor{final}, found: good,
-		box: func() *float32 { return &final.Data[5*6] }, score: func() *float32 { return &final.Data[5*6+4] },
-	})
-	return out
-}
 
 func (h head) decode(t *testing.T) ([]Detection, error) {
 	t.Helper()
@@ -103,7 +47,7 @@ func TestNotFinite(t *testing.T) {
 					if h.objectness != nil {
 						*h.objectness() = 0.9 // the classes count only where there is an object
 					}
-					*h.score() = v
+					*h.score(1) = v
 					return true
 				})
 			})
@@ -121,8 +65,8 @@ func TestNotFinite(t *testing.T) {
 					if h.objectness != nil {
 						*h.objectness() = 0.9
 					}
-					*h.score() = 0.95
-					*h.box() = v
+					*h.score(1) = 0.95
+					*h.box(0) = v
 					return true
 				})
 			})
@@ -175,6 +119,17 @@ func TestThreshold(t *testing.T) {
 			}
 		}
 	})
+	t.Run("by objectness alone", func(t *testing.T) {
+		for _, h := range heads() {
+			if h.objectness == nil {
+				continue
+			}
+			*h.objectness(), *h.score(1) = h.p.ScoreThreshold, 1
+			if got, err := h.decode(t); err != nil || len(got) != 2 {
+				t.Errorf("%s: got %v, %v with objectness on the threshold and a class of 1", h.name, got, err)
+			}
+		}
+	})
 	t.Run("zero", func(t *testing.T) {
 		// Scores of nothing, less than nothing and minus nothing are no detections.
 		for i, v := range []float32{0, -0.5, float32(math.Copysign(0, -1))} {
@@ -199,7 +154,7 @@ func TestScoreRange(t *testing.T) {
 			if h.objectness != nil {
 				*h.objectness() = 0.9
 			}
-			*h.score() = 7.5
+			*h.score(1) = 7.5
 			return true
 		})
 	})
@@ -208,7 +163,7 @@ func TestScoreRange(t *testing.T) {
 			if h.objectness == nil {
 				return false
 			}
-			*h.objectness(), *h.score() = 7.5, 0.9
+			*h.objectness(), *h.score(1) = 7.5, 0.9
 			return true
 		})
 	})
@@ -217,7 +172,7 @@ func TestScoreRange(t *testing.T) {
 			if h.objectness != nil {
 				*h.objectness() = 1.004
 			}
-			*h.score() = 1.004
+			*h.score(1) = 1.004
 			got, err := h.decode(t)
 			if err != nil || len(got) == 0 || got[0].Score != 1 {
 				t.Errorf("%s: got %v, %v, want a score of 1 for 1.004", h.name, got, err)
@@ -251,37 +206,27 @@ func TestClassRange(t *testing.T) {
 
 // Whatever the coordinates, boxes come out in order, with an area, within boxReach of the input.
 func TestExtremeBoxes(t *testing.T) {
-	values := []float32{0, -1, 1, 100, -100, 1e6, -1e6, 3e38, -3e38, 1e-45}
+	values := []float32{0, -1, 50, 1e6, 3e38, -3e38, 1e-45}
 	for _, h := range heads() {
 		if h.p.Family == NanoDet {
 			continue // its boxes are bounded by the bins
 		}
 		d := mustDecoder(t, h.p, infos(h.tensors...))
-		coordinate := func(i int) *float32 { return h.boxAt(i) }
-		for code := range 10000 {
+		for code := range 7 * 7 * 7 * 7 {
 			if h.objectness != nil {
 				*h.objectness() = 0.9
 			}
-			*h.score() = 0.95
-			for i, c := 0, code; i < 4; i, c = i+1, c/10 {
-				*coordinate(i) = values[c%10]
+			*h.score(1) = 0.95
+			for i, c := 0, code; i < 4; i, c = i+1, c/7 {
+				*h.box(i) = values[c%7]
 			}
 			got, err := d.Decode(h.tensors, nil)
 			if err != nil {
-				t.Fatalf("%s, case %04d: %v", h.name, code, err)
+				t.Fatalf("%s, case %d: %v", h.name, code, err)
 			}
 			checkSound(t, h.p, got)
 		}
 	}
-}
-
-// boxAt is coordinate i of row 5.
-func (h head) boxAt(i int) *float32 {
-	t := h.tensors[0]
-	if h.p.Family == YOLOv8 && t.Shape[1] == 7 {
-		return &t.Data[i*int(t.Shape[2])+5]
-	}
-	return &t.Data[5*int(t.Shape[2])+i]
 }
 
 // checkSound checks everything that Decode promises of any detections.
@@ -342,4 +287,45 @@ func TestTiesInDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, got, []object{obj(7, 1, 0.5, 21, 1, 29, 9), obj(30, 1, 0.5, 1, 1, 9, 9)}, 1e-4)
+}
+
+// With MultiLabel a row yields every class that reaches the threshold, ties in the order of the classes; without,
+// the first of the best.
+func TestMultiLabel(t *testing.T) {
+	for _, h := range heads() {
+		if h.p.Family == EndToEnd {
+			continue
+		}
+		t.Run(h.name, func(t *testing.T) {
+			if h.objectness != nil {
+				*h.objectness() = 1
+			}
+			*h.score(0), *h.score(1), *h.score(2) = 0.5, 0.125, 0.5
+			h.p.ScoreThreshold = 0.4
+			got, err := h.decode(t)
+			if err != nil || len(got) != 2 || got[1].ClassID != 0 {
+				t.Fatalf("got %v, %v without MultiLabel, want class 0 alone", got, err)
+			}
+			box := got[1].Box
+			h.p.MultiLabel = true
+			check := func(fault error, want ...object) {
+				t.Helper()
+				got, err := h.decode(t)
+				if !errors.Is(err, fault) {
+					t.Errorf("error is %v, want %v", err, fault)
+				}
+				same(t, got, append([]object{h.found}, want...), 2e-3)
+			}
+			seen := func(class int) object { return object{Detection: Detection{box, 0.5, class}} }
+			check(nil, seen(0), seen(2))
+			*h.score(2) = nan
+			check(ErrNotFinite, seen(0))
+			*h.score(2) = -0.5
+			check(nil, seen(0))
+			if h.objectness != nil { // it counts for each class
+				*h.objectness(), *h.score(0), *h.score(2) = 0.5, 0.75, 1
+				check(nil, seen(2))
+			}
+		})
+	}
 }

@@ -67,7 +67,7 @@ func yolov8LayoutOf(o TensorInfo, classes int, onGrid func(int64) bool) (yolov8L
 		switch {
 		case a == want:
 			return usual, nil
-		case b == want && b == finalWidth && a <= finalRowsLimit && !onGrid(a):
+		case b == want && want == finalWidth && a <= finalRowsLimit && !onGrid(a):
 			return yolov8Layout{}, fmt.Errorf("output %s has the shape of an end-to-end head, which a transposed yolov8 head "+
 				"of 2 classes shares; write `family: end-to-end`, or export as (1, 4+classes, n)", describe(o))
 		case b == want && (onGrid(a) || !onGrid(b)):
@@ -98,25 +98,18 @@ func (d *yolov8) Decode(outputs []Tensor, dst []Detection) ([]Detection, error) 
 		return dst, err
 	}
 	d.begin()
-	if d.transposed {
-		if b != d.classes+4 {
-			return dst, d.changed(a, b)
-		}
+	if d.transposed { // b was fixed by the shape
 		d.scanRows(data, a, b)
 		return d.finish(dst)
 	}
 	if a != d.classes+4 {
-		return dst, d.changed(a, b)
+		return dst, fmt.Errorf("output %q came as [1,%d,%d], which does not fit %d classes; check the manifest's `labels` and `family`",
+			d.pin.name, a, b, d.classes)
 	}
 	for lo := 0; lo < b; lo += columnBlock {
 		d.scanColumns(data, b, lo, min(lo+columnBlock, b))
 	}
 	return d.finish(dst)
-}
-
-func (d *yolov8) changed(a, b int) error {
-	return fmt.Errorf("output %q came as [1,%d,%d], which does not fit %d classes; check the manifest's `labels` and `family`",
-		d.pin.name, a, b, d.classes)
 }
 
 // scanColumns takes the candidates among the columns lo..hi of n.
@@ -144,23 +137,27 @@ func (d *yolov8) scanColumns(data []float32, n, lo, hi int) {
 			continue
 		}
 		at := lo + i
-		d.take(data[at], data[n+at], data[2*n+at], data[3*n+at], bits, int(class[i]))
+		d.take(data[at], data[n+at], data[2*n+at], data[3*n+at],
+			&row{scores: data[4*n+at:], stride: n, weight: 1, best: bits, class: int(class[i])})
 	}
 }
 
 // scanRows takes the candidates of the transposed form: n rows of the given width.
 func (d *yolov8) scanRows(data []float32, n, width int) {
-	for r := range n {
-		row := data[r*width:][:width]
-		if bits, class := d.faults.argmax(row[4:], d.threshold); bits >= d.threshold {
-			d.take(row[0], row[1], row[2], row[3], bits, class)
+	for i := range n {
+		v := data[i*width:][:width]
+		if bits, class := d.faults.argmax(v[4:], d.threshold); bits >= d.threshold {
+			d.take(v[0], v[1], v[2], v[3], &row{scores: v[4:], stride: 1, weight: 1, best: bits, class: class})
 		}
 	}
 }
 
-func (d *yolov8) take(cx, cy, w, h float32, bits uint32, class int) {
-	score, ok := d.faults.score01(bits)
-	if ok && d.sound(cx, cy, w, h) {
-		d.center(cx, cy, w, h, score, class)
+func (d *yolov8) take(cx, cy, w, h float32, r *row) {
+	score, ok := d.score(r)
+	if !ok || !d.sound(cx, cy, w, h) {
+		return
+	}
+	if box, ok := d.bounds.center(cx, cy, w, h); ok {
+		d.add(box, score, r)
 	}
 }

@@ -169,7 +169,7 @@ func TestInverseClip(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, c := range [][4]float32{ // input x, y; source x, y
 		{10, 160, 30, 60},
-		{-5, 100, 0, 0},       // left of the picture, in the bar above it
+		{-5, 100, 0, 0},        // left of the picture, in the bar above it
 		{700, 620, 1920, 1080}, // right of it, in the bar below
 		{nan, nan, 0, 0},
 		{inf, -inf, 1920, 0},

@@ -1,5 +1,5 @@
-// Package embedded holds the parts inside the binary: the ONNX Runtime library, the default model with its
-// manifest, and the sample video. third_party/native.sh puts them under parts/ before a build; in a bare clone
+// Package embedded holds the parts inside the binary: the ONNX Runtime library, and the default model with
+// its manifest. third_party/native.sh puts them under parts/ before a build; in a bare clone
 // they are absent, everything still compiles, and asking for one returns ErrMissing.
 package embedded
 
@@ -41,15 +41,6 @@ func Model() (onnx, manifest []byte, err error) {
 		return nil, nil, err
 	}
 	return buf, manifest, nil
-}
-
-// Sample returns the sample video, people walking in a street, as an AVI file in memory. The slice is read-only.
-func Sample() ([]byte, error) {
-	data, err := common.ReadFile("parts/common/sample.avi")
-	if err != nil {
-		return nil, missing("the sample video")
-	}
-	return data, nil
 }
 
 type buffer []byte

@@ -1,0 +1,136 @@
+package config_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"gnomon/config"
+)
+
+// badConfigs are files and what is said about them. The JSON schema must refuse those with schema set; the others are
+// rules between keys, or bytes where the schema counts characters, which are Validate's alone.
+var badConfigs = []struct {
+	text, want string
+	schema     bool
+}{
+	// Keys and types.
+	{"mqtt:\n  brokr: embedded", `2:3: unknown key "brokr" in mqtt; did you mean "broker"?`, true},
+	{"camera: {}", `1:1: unknown key "camera" in the top level; its keys are device, sources, model, engine, mqtt, log`, true},
+	{"sources:\n  a: {url: sample}", `2:7: unknown key "url" in sources.a; did you mean "uri"?`, true},
+	{"log: {level: info, level: warn}", `1:20: log.level is set twice; the first is on line 1`, false},
+	{"device: box", `1:9: device must be a mapping ("key: value" lines), not the text "box"`, true},
+	{"device: {thing: 7}", `1:17: device.thing must be text, not the number 7; put it in quotes: "7"`, true},
+	{"sources: [a]", `1:10: sources must be a mapping ("key: value" lines), not a list`, true},
+	{"engine: {spinning: 1}", `1:20: engine.spinning must be true or false, not the number 1`, true},
+	{"mqtt: {qos: one}", `1:13: mqtt.qos must be a whole number, not the text "one"`, true},
+	{"mqtt:\n  outbox: 1.5", `2:11: mqtt.outbox must be a whole number, not the number 1.5`, true},
+	{"log:\n  level:", `2:3: log.level is empty; write a value or remove the key`, true},
+
+	// device
+	{"device: {thing: a/b}", `1:17: device.thing must not have / + # spaces or control characters, as it is one level of a topic: "a/b"`, true},
+	{"device: {thing: my box}", `1:17: device.thing must not have / + # spaces or control characters, as it is one level of a topic: "my box"`, true},
+	{"device: {thing: " + strings.Repeat("x", 129) + "}", `1:17: device.thing has 129 bytes, more than the 128 that are allowed`, true},
+	{"device: {thing: " + strings.Repeat("é", 65) + "}", `1:17: device.thing has 130 bytes, more than the 128 that are allowed`, false},
+
+	// sources
+	{"sources:", `1:1: sources has no entry; add one such as front: {uri: /dev/video0}, or remove the key for the sample video`, true},
+	{"sources: {}", `1:10: sources has no entry; add one such as front: {uri: /dev/video0}, or remove the key for the sample video`, true},
+	{"sources: {a/b: {uri: sample}}", `1:16: sources.a/b has a name that cannot be part of a topic; use 1 to 64 letters, digits, _ . or -`, true},
+	{"sources:\n  a:\n    loop: true", `2:3: sources.a.uri is missing; write a video file, a folder of pictures, /dev/video0, rtsp://… or sample`, true},
+	{"sources:\n  a.b:\n    uri: ''", `3:10: sources["a.b"].uri is missing; write a video file, a folder of pictures, /dev/video0, rtsp://… or sample`, true},
+	{"sources: {a: {uri: '0'}}", `1:20: sources.a.uri is "0"; write the camera's device: /dev/video0`, false},
+	{"sources: {a: {uri: 'file:///x.mp4'}}", `1:20: sources.a.uri is "file:///x.mp4"; write the path alone for a file`, false},
+	{"sources: {a: {uri: 'rtsps://h/x'}}", `1:20: sources.a.uri begins with "rtsps://", which cannot be opened; streams begin with rtsp://, rtmp://, http://, udp://, tcp://`, false},
+	{"sources: {a: {uri: 'rtsp://'}}", `1:20: sources.a.uri is not a valid URL: "rtsp://"; write rtsp://HOST:PORT/PATH, with % and two digits for special characters in a password`, false},
+	{"sources: {a: {uri: 'rtsp://u:secret%@cam:99999/x'}}", `1:20: sources.a.uri is not a valid URL: "rtsp://***@cam:99999/x"; write rtsp://HOST:PORT/PATH, with % and two digits for special characters in a password`, false},
+	{"sources: {a: {uri: 'rtsp://cam', loop: true}}", `1:40: sources.a.loop is for files only, and this source is a live stream; remove it`, false},
+	{"sources: {a: {uri: /dev/video0, pace: max}}", `1:39: sources.a.pace is for files only, and this source is a camera; remove it`, false},
+	{"sources: {a: {uri: a.mp4, pace: fast}}", `1:33: sources.a.pace must be one of realtime, max, not "fast"`, true},
+	{"sources: {a: {uri: a.mp4, width: 640, height: 480}}", "1:34: sources.a.width is for cameras (/dev/video0) only, and this source is a file; remove it\ngnomon.yaml:1:47: sources.a.height is for cameras (/dev/video0) only, and this source is a file; remove it", false},
+	{"sources: {a: {uri: 'rtsp://cam', fps: 5}}", `1:39: sources.a.fps is for cameras (/dev/video0) only, and this source is a live stream; remove it`, false},
+	{"sources: {a: {uri: sample, fps: 5}}", `1:33: sources.a.fps is for cameras (/dev/video0) only, and this source is a video (sample); remove it`, false},
+	{"sources: {a: {uri: /dev/video0, width: 640}}", `1:40: sources.a.width is set but height is not; write both or neither`, false},
+	{"sources: {a: {uri: /dev/video0, height: 480}}", `1:41: sources.a.height is set but width is not; write both or neither`, false},
+	{"sources: {a: {uri: /dev/video0, width: -1, height: 99999}}", "1:40: sources.a.width must be from 0 to 16384, not -1\ngnomon.yaml:1:52: sources.a.height must be from 0 to 16384, not 99999", true},
+	{"sources: {a: {uri: /dev/video0, fps: -5}}", `1:38: sources.a.fps must be from 0 to 1000, not -5`, true},
+	{"sources: {a: {uri: sample, score_threshold: 0}}", `1:45: sources.a.score_threshold must be above 0 and at most 1, not 0; remove it for the model's own`, true},
+	{"sources: {a: {uri: sample, score_threshold: 1.1}}", `1:45: sources.a.score_threshold must be above 0 and at most 1, not 1.1; remove it for the model's own`, true},
+	{"sources: {a: {uri: sample, publish: all}}", `1:37: sources.a.publish must be one of detections, every-frame, not "all"`, true},
+
+	// model
+	{"model: {path: ''}", `1:15: model.path is empty; write the path of an .onnx file, or default for the model inside the program`, true},
+	{"model: {path: 's3://b/m.onnx'}", `1:15: model.path is "s3://b/m.onnx"; models are read from files: write the path of an .onnx file, or default`, false},
+	{"model: {manifest: m.yaml}", `1:19: model.manifest has no use with the model inside the program, which brings its own; remove it, or set model.path`, false},
+	{`model: {path: "a\tb"}`, `1:15: model.path must not have control characters: "a\tb"`, false},
+
+	// engine
+	{"engine: {sessions: many}", `1:20: engine.sessions must be auto or a whole number from 1 to 64, not the text "many"`, true},
+	{"engine: {threads: 0}", `1:19: engine.threads must be auto or from 1 to 64, not 0`, true},
+	{"engine: {threads: 65}", `1:19: engine.threads must be auto or from 1 to 64, not 65`, true},
+	{"engine: {threads: 1.5}", `1:19: engine.threads must be a whole number, not the number 1.5`, true},
+	{"engine: {threads: [1]}", `1:19: engine.threads must be auto or a whole number from 1 to 64, not a list`, true},
+	{"engine: {run_timeout: 10}", `1:23: engine.run_timeout must have a unit; write 10s for seconds`, true},
+	{"engine: {run_timeout: soon}", `1:23: engine.run_timeout must be a duration such as 10s, 500ms or 1m30s, not the text "soon"`, true},
+	{"engine: {run_timeout: -1s}", `1:23: engine.run_timeout must be a duration such as 10s, 500ms or 1m30s, not the text "-1s"`, true},
+	{"engine: {run_timeout: 99ms}", `1:23: engine.run_timeout must be from 100ms to 10m, not 99ms`, false},
+	{"engine: {run_timeout: 9999999h}", `1:23: engine.run_timeout is out of range: "9999999h"`, false},
+
+	// mqtt
+	{"mqtt: {broker: 'localhost:1883'}", `1:16: mqtt.broker is "localhost:1883"; write embedded, mqtt://HOST:1883, or mqtts://HOST:8883 for TLS`, true},
+	{"mqtt: {broker: 'http://h'}", `1:16: mqtt.broker begins with "http://"; write embedded, mqtt://HOST:1883, or mqtts://HOST:8883 for TLS`, true},
+	{"mqtt: {broker: 'mqtt://u:secret@h:1883'}", `1:16: mqtt.broker must not hold a password; use username and password_file`, true},
+	{"mqtt: {broker: 'mqtt://h:70000'}", `1:16: mqtt.broker is not a host and port: "mqtt://h:70000"; write embedded, mqtt://HOST:1883, or mqtts://HOST:8883 for TLS`, false},
+	{"mqtt: {broker: 'mqtt://h/topic'}", `1:16: mqtt.broker is not a host and port: "mqtt://h/topic"; write embedded, mqtt://HOST:1883, or mqtts://HOST:8883 for TLS`, false},
+	{"mqtt: {broker: 'mqtt://:1883'}", `1:16: mqtt.broker is not a host and port: "mqtt://:1883"; write embedded, mqtt://HOST:1883, or mqtts://HOST:8883 for TLS`, false},
+	{"mqtt: {username: u}", `1:18: mqtt.username has no use with the embedded broker, which asks for none; remove it, or set mqtt.broker`, false},
+	{"mqtt: {password_file: p}", `1:23: mqtt.password_file has no use with the embedded broker, which asks for none; remove it, or set mqtt.broker`, false},
+	{"mqtt: {broker: 'mqtt://h', password_file: p}", `1:43: mqtt.password_file is set but mqtt.username is not; write both, or neither`, false},
+	{"mqtt: {broker: 'mqtt://h', ca_file: c}", `1:37: mqtt.ca_file is for TLS, and mqtt.broker is "mqtt://h"; write mqtts://HOST:8883 there, or remove it`, false},
+	{"mqtt:\n  cert_file: c\n  key_file: k", "2:14: mqtt.cert_file is for TLS, and mqtt.broker is \"embedded\"; write mqtts://HOST:8883 there, or remove it\ngnomon.yaml:3:13: mqtt.key_file is for TLS, and mqtt.broker is \"embedded\"; write mqtts://HOST:8883 there, or remove it", false},
+	{"mqtt: {broker: 'mqtts://h', cert_file: c}", `1:40: mqtt.cert_file is set but mqtt.key_file is not; write both or neither`, false},
+	{"mqtt: {broker: 'mqtts://h', key_file: k}", `1:39: mqtt.key_file is set but mqtt.cert_file is not; write both or neither`, false},
+	{"mqtt: {client_id: " + strings.Repeat("x", 129) + "}", `1:19: mqtt.client_id has 129 bytes, more than the 128 that are allowed`, true},
+	{`mqtt: {client_id: "a\nb"}`, `1:19: mqtt.client_id must not have control characters: "a\nb"`, false},
+	{"mqtt: {topic_prefix: ''}", `1:22: mqtt.topic_prefix is empty; write at least one level, such as dt`, true},
+	{"mqtt: {topic_prefix: /dt}", `1:22: mqtt.topic_prefix must be 1 to 5 levels with single slashes between them, none at the ends, not beginning with $, and without + # or spaces: "/dt"`, true},
+	{"mqtt: {topic_prefix: dt/}", `1:22: mqtt.topic_prefix must be 1 to 5 levels with single slashes between them, none at the ends, not beginning with $, and without + # or spaces: "dt/"`, true},
+	{"mqtt: {topic_prefix: dt/+/x}", `1:22: mqtt.topic_prefix must be 1 to 5 levels with single slashes between them, none at the ends, not beginning with $, and without + # or spaces: "dt/+/x"`, true},
+	{"mqtt: {topic_prefix: $aws/x}", `1:22: mqtt.topic_prefix must be 1 to 5 levels with single slashes between them, none at the ends, not beginning with $, and without + # or spaces: "$aws/x"`, true},
+	{"mqtt: {topic_prefix: a/b/c/d/e/f}", `1:22: mqtt.topic_prefix must be 1 to 5 levels with single slashes between them, none at the ends, not beginning with $, and without + # or spaces: "a/b/c/d/e/f"`, true},
+	{"mqtt: {topic_prefix: " + strings.Repeat("x", 174) + "}", `1:22: mqtt.topic_prefix makes topics of up to 257 bytes (PREFIX/THING/SOURCE/detections), more than the 256 that are allowed; shorten it, device.thing or the sources' names`, false},
+	{"mqtt: {qos: 2}", `1:13: mqtt.qos must be 0 or 1, not 2`, true},
+	{"mqtt: {keep_alive: 5s}", `1:20: mqtt.keep_alive must be from 30s to 20m, not 5s`, false},
+	{"mqtt: {keep_alive: 1h}", `1:20: mqtt.keep_alive must be from 30s to 20m, not 1h`, false},
+	{"mqtt: {outbox: 0}", `1:16: mqtt.outbox must be from 1 to 100000, not 0`, true},
+	{"mqtt: {publish: all}", `1:17: mqtt.publish must be one of detections, every-frame, not "all"`, true},
+
+	// log, and several at once
+	{"log: {level: verbose}", `1:14: log.level must be one of debug, info, warn, error, not "verbose"`, true},
+	{"log: {format: xml}", `1:15: log.format must be one of auto, json, console, not "xml"`, true},
+	{"log: {level: loud}\nmqtt: {qos: 3}\ndevice: {thing: '#'}", "1:14: log.level must be one of debug, info, warn, error, not \"loud\"\ngnomon.yaml:2:13: mqtt.qos must be 0 or 1, not 3\ngnomon.yaml:3:17: device.thing must not have / + # spaces or control characters, as it is one level of a topic: \"#\"", true},
+}
+
+func TestBadConfigs(t *testing.T) {
+	for _, tt := range badConfigs {
+		_, err := config.Parse("gnomon.yaml", []byte(tt.text))
+		if want := "gnomon.yaml:" + tt.want; err == nil || err.Error() != want {
+			t.Errorf("%s\ngot  %v\nwant %s", tt.text, err, want)
+		}
+		if strings.Contains(fmt.Sprint(err), "secret") {
+			t.Errorf("%s: the password is in the error: %v", tt.text, err)
+		}
+	}
+}
+
+func TestTooManySources(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("sources:\n")
+	for i := range 65 {
+		fmt.Fprintf(&text, "  s%d: {uri: sample}\n", i)
+	}
+	_, err := config.Parse("gnomon.yaml", []byte(text.String()))
+	if want := "gnomon.yaml:1:1: sources has 65 entries, more than the 64 that are allowed"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

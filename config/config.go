@@ -1,0 +1,142 @@
+// Package config is gnomon's configuration: one YAML file, its defaults, its checks and its JSON schema.
+//
+// The file is read strictly (config/yamldoc): everything that is wrong is reported at once, one sentence a problem
+// with its line and column. What the file does not say keeps its default; the default file itself is DefaultYAML. The
+// sources are a mapping from their names, in the shape in which a device shadow holds them.
+//
+// Pure Go. A Config is a plain value: nothing here keeps or shares one, and functions may be called concurrently.
+package config
+
+import "time"
+
+// Config is the whole configuration. The tag jsonschema_description of each field is its documentation.
+type Config struct {
+	Device  Device            `yaml:"device" jsonschema_description:"Who this device is."`
+	Sources map[string]Source `yaml:"sources" jsonschema_description:"Where pictures come from: a name, which is part of the MQTT topic, and a source. Setting it replaces the sample video."`
+	Model   Model             `yaml:"model" jsonschema_description:"What looks at the pictures."`
+	Engine  Engine            `yaml:"engine" jsonschema_description:"How ONNX Runtime runs the model."`
+	MQTT    MQTT              `yaml:"mqtt" jsonschema_description:"Where detections go."`
+	Log     Log               `yaml:"log" jsonschema_description:"What is written to standard error."`
+}
+
+// Device is the section device.
+type Device struct {
+	Thing string `yaml:"thing" jsonschema_description:"The device's name, one level of the MQTT topics, at most 128 bytes without / + # or spaces. Empty: the host's name."`
+}
+
+// Source is one entry of the section sources. Its zero value is not its default: see SetDefaults.
+type Source struct {
+	Enabled        bool     `yaml:"enabled" jsonschema_description:"False leaves the source out without deleting it."`
+	URI            string   `yaml:"uri" jsonschema:"required" jsonschema_description:"The word sample (the video that comes with gnomon), a video file, a folder of pictures, a camera such as /dev/video0, or a stream: rtsp://, rtmp://, http://, udp://, tcp://."`
+	Loop           bool     `yaml:"loop" jsonschema_description:"Files only: begin again at the end."`
+	Pace           Pace     `yaml:"pace" jsonschema_description:"Files only: realtime plays a video at its own rate, max as fast as the model can."`
+	Width          int      `yaml:"width" jsonschema_description:"Cameras only: the width to ask for in pixels, together with height. 0: the camera's choice."`
+	Height         int      `yaml:"height" jsonschema_description:"Cameras only: the height to ask for in pixels, together with width. 0: the camera's choice."`
+	FPS            float64  `yaml:"fps" jsonschema_description:"Cameras only: the frames a second to ask for. 0: the camera's choice."`
+	ScoreThreshold *float32 `yaml:"score_threshold" jsonschema_description:"Detections of a lower score are left out, above 0 up to 1. Unset: what the model's manifest says."`
+	Publish        Publish  `yaml:"publish" jsonschema_description:"As mqtt.publish, for this source alone. Unset: what mqtt.publish says."`
+}
+
+// SetDefaults implements yamldoc.Defaulter: what a source is unless the file says otherwise.
+func (s *Source) SetDefaults() { s.Enabled = true }
+
+// Realtime reports whether frames of a file come at the video's own rate.
+func (s *Source) Realtime() bool { return s.Pace != PaceMax }
+
+// Pace says how fast a file is read; empty is PaceRealtime.
+type Pace string
+
+// The paces.
+const (
+	PaceRealtime Pace = "realtime"
+	PaceMax      Pace = "max"
+)
+
+// Model is the section model.
+type Model struct {
+	Path     string `yaml:"path" jsonschema_description:"An ONNX file, or the word default for the model inside the program."`
+	Manifest string `yaml:"manifest" jsonschema_description:"The file that says how to read the model. Empty: the file with the model's name and the ending .yaml, if there is one."`
+}
+
+// Engine is the section engine.
+type Engine struct {
+	Library    string   `yaml:"library" jsonschema_description:"An ONNX Runtime library (libonnxruntime.so) to use. Empty: the one inside the program."`
+	Sessions   Count    `yaml:"sessions" jsonschema_description:"How many frames are in the model at once. auto fits the machine."`
+	Threads    Count    `yaml:"threads" jsonschema_description:"Threads that work on one frame. auto fits the machine."`
+	Spinning   bool     `yaml:"spinning" jsonschema_description:"True: idle threads wait by spinning, which lowers the latency a little and uses whole cores."`
+	RunTimeout Duration `yaml:"run_timeout" jsonschema_description:"A run of the model that takes longer is stopped and reported: 100ms to 10m."`
+}
+
+// MQTT is the section mqtt.
+type MQTT struct {
+	Broker       string   `yaml:"broker" jsonschema_description:"The word embedded (a broker inside the program, on a loopback port), or mqtt://host:1883, or mqtts://host:8883 for TLS."`
+	ClientID     string   `yaml:"client_id" jsonschema_description:"The MQTT client identifier, which must differ from every other client's. Empty: the device's name."`
+	Username     string   `yaml:"username" jsonschema_description:"The name to log in with. Empty: none."`
+	PasswordFile string   `yaml:"password_file" jsonschema_description:"A file whose first line is the password."`
+	CAFile       string   `yaml:"ca_file" jsonschema_description:"TLS: a PEM file with the authorities that may have signed the broker's certificate. Empty: those of the system."`
+	CertFile     string   `yaml:"cert_file" jsonschema_description:"TLS: a PEM file with this device's certificate, together with key_file."`
+	KeyFile      string   `yaml:"key_file" jsonschema_description:"TLS: a PEM file with the certificate's private key."`
+	TopicPrefix  string   `yaml:"topic_prefix" jsonschema_description:"What topics begin with: PREFIX/THING/SOURCE/detections and PREFIX/THING/status. At most 5 levels."`
+	QoS          int      `yaml:"qos" jsonschema_description:"0: detections may get lost. 1: they are sent until the broker has them."`
+	KeepAlive    Duration `yaml:"keep_alive" jsonschema_description:"How often a silent connection is tested: 30s to 20m."`
+	Outbox       int      `yaml:"outbox" jsonschema_description:"How many messages wait for the broker, 1 to 100000; beyond that the oldest are dropped and counted."`
+	Publish      Publish  `yaml:"publish" jsonschema_description:"detections sends a message for each frame in which something was found, every-frame for each frame."`
+}
+
+// Publish says which frames are worth a message.
+type Publish string
+
+// The choices of what is published.
+const (
+	PublishDetections Publish = "detections"
+	PublishEveryFrame Publish = "every-frame"
+)
+
+// Log is the section log.
+type Log struct {
+	Level  Level  `yaml:"level" jsonschema_description:"The least important messages to write: debug, info, warn or error."`
+	Format Format `yaml:"format" jsonschema_description:"console is for people, json for programs; auto is console on a terminal and json elsewhere."`
+}
+
+// Level is the importance of a log message.
+type Level string
+
+// The levels.
+const (
+	LevelDebug Level = "debug"
+	LevelInfo  Level = "info"
+	LevelWarn  Level = "warn"
+	LevelError Level = "error"
+)
+
+// Format is how log messages are written.
+type Format string
+
+// The formats.
+const (
+	FormatAuto    Format = "auto"
+	FormatJSON    Format = "json"
+	FormatConsole Format = "console"
+)
+
+// The words that stand for what is inside the program.
+const (
+	SourceSample   = "sample"   // in Source.URI: the sample video
+	ModelDefault   = "default"  // in Model.Path: the default model
+	BrokerEmbedded = "embedded" // in MQTT.Broker: the broker in the process
+)
+
+// Default is the configuration without a file: the demo. DefaultYAML says the same in YAML.
+func Default() Config {
+	return Config{
+		Sources: map[string]Source{
+			SourceSample: {Enabled: true, URI: SourceSample, Loop: true, Pace: PaceRealtime},
+		},
+		Model:  Model{Path: ModelDefault},
+		Engine: Engine{RunTimeout: Duration(10 * time.Second)},
+		MQTT: MQTT{
+			Broker: BrokerEmbedded, TopicPrefix: "dt/gnomon", QoS: 1, KeepAlive: Duration(time.Minute), Outbox: 10000, Publish: PublishDetections,
+		},
+		Log: Log{Level: LevelInfo, Format: FormatAuto},
+	}
+}

@@ -1,0 +1,255 @@
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gnomon/config"
+	"gnomon/config/yamldoc"
+)
+
+func TestDefaultYAML(t *testing.T) {
+	got, err := config.Parse("default.yaml", config.DefaultYAML())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	if diff := cmp.Diff(&want, got); diff != "" {
+		t.Errorf("the default file and Default differ: -code +file\n%s", diff)
+	}
+	if empty, err := config.Parse("empty.yaml", nil); err != nil || !cmp.Equal(&want, empty) {
+		t.Errorf("an empty file is not the default: %+v, %v", empty, err)
+	}
+	if err := want.Validate(); err != nil {
+		t.Error(err)
+	}
+	config.DefaultYAML()[0] = 'x'
+	if config.DefaultYAML()[0] != '#' {
+		t.Error("the default file can be changed from outside")
+	}
+}
+
+// TestDefaultYAMLIsComplete checks that every key of the schema is in the default file, live or commented out, with a
+// comment above it.
+func TestDefaultYAMLIsComplete(t *testing.T) {
+	lines := strings.Split(string(config.DefaultYAML()), "\n")
+	for _, path := range schemaKeys(t) {
+		parts := strings.Split(path, ".")
+		key := parts[len(parts)-1]
+		indent := strings.Repeat("  ", len(parts)-1)
+		found := false
+		for i, line := range lines {
+			rest, ok := strings.CutPrefix(line, indent)
+			if !ok || !strings.HasPrefix(strings.TrimPrefix(rest, "# "), key+":") {
+				continue
+			}
+			found = true
+			above := strings.TrimSpace(lines[i-1])
+			if !strings.HasPrefix(above, "# ") {
+				t.Errorf("line %d: no comment above %s", i+1, path)
+			}
+			break
+		}
+		if !found {
+			t.Errorf("%s is missing", path)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	got, err := config.Parse("gnomon.yaml", []byte(`
+device: {thing: box-1}
+sources:
+  front.door: {uri: "rtsp://user:p%40ss@cam.example:554/s1", score_threshold: 0.5, publish: every-frame}
+  back:
+    uri: /dev/video2
+    width: 1280
+    height: 720
+    fps: 29.97
+  files: {uri: ../clips/a.mp4, pace: max, loop: true, enabled: false}
+model: {path: m.onnx, manifest: m.yaml}
+engine: {library: /opt/ort.so, sessions: 2, threads: auto, spinning: true, run_timeout: 1m30s}
+mqtt: {broker: "mqtts://b.example", client_id: c, username: u, password_file: p, ca_file: ca, cert_file: c.pem, key_file: k.pem, topic_prefix: a/b/c/d/e, qos: 0, keep_alive: 20m, outbox: 1, publish: every-frame}
+log: {level: debug, format: json}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := float32(0.5)
+	want := &config.Config{
+		Device: config.Device{Thing: "box-1"},
+		Sources: map[string]config.Source{
+			"front.door": {Enabled: true, URI: "rtsp://user:p%40ss@cam.example:554/s1", ScoreThreshold: &half, Publish: config.PublishEveryFrame},
+			"back":       {Enabled: true, URI: "/dev/video2", Width: 1280, Height: 720, FPS: 29.97},
+			"files":      {URI: "../clips/a.mp4", Pace: config.PaceMax, Loop: true},
+		},
+		Model:  config.Model{Path: "m.onnx", Manifest: "m.yaml"},
+		Engine: config.Engine{Library: "/opt/ort.so", Sessions: 2, Spinning: true, RunTimeout: config.Duration(90 * time.Second)},
+		MQTT: config.MQTT{
+			Broker: "mqtts://b.example", ClientID: "c", Username: "u", PasswordFile: "p", CAFile: "ca", CertFile: "c.pem", KeyFile: "k.pem",
+			TopicPrefix: "a/b/c/d/e", KeepAlive: config.Duration(20 * time.Minute), Outbox: 1, Publish: config.PublishEveryFrame,
+		},
+		Log: config.Log{Level: config.LevelDebug, Format: config.FormatJSON},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	for name, want := range map[string][2]bool{"front.door": {true, true}, "back": {true, true}, "files": {false, false}} {
+		s := got.Sources[name]
+		if s.Live() != want[0] || s.Realtime() != want[1] {
+			t.Errorf("%s: live %t, realtime %t", name, s.Live(), s.Realtime())
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "gnomon.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`
+sources:
+  s: {uri: sample}
+  f: {uri: clips/a.mp4}
+  a: {uri: /abs/a.mp4}
+  d: {uri: /dev/video0}
+  r: {uri: rtsp://cam/x}
+model: {path: models/m.onnx, manifest: models/m.yaml}
+engine: {library: lib/ort.so}
+mqtt: {broker: "mqtts://b", username: u, password_file: pw, ca_file: /etc/ca.pem, cert_file: c.pem, key_file: ../k.pem}
+`)
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for what, pair := range map[string][2]string{
+		"sample":        {c.Sources["s"].URI, "sample"},
+		"file":          {c.Sources["f"].URI, in("clips/a.mp4")},
+		"absolute":      {c.Sources["a"].URI, "/abs/a.mp4"},
+		"device":        {c.Sources["d"].URI, "/dev/video0"},
+		"stream":        {c.Sources["r"].URI, "rtsp://cam/x"},
+		"model":         {c.Model.Path, in("models/m.onnx")},
+		"manifest":      {c.Model.Manifest, in("models/m.yaml")},
+		"library":       {c.Engine.Library, in("lib/ort.so")},
+		"password_file": {c.MQTT.PasswordFile, in("pw")},
+		"ca_file":       {c.MQTT.CAFile, "/etc/ca.pem"},
+		"cert_file":     {c.MQTT.CertFile, in("c.pem")},
+		"key_file":      {c.MQTT.KeyFile, filepath.Join(filepath.Dir(dir), "k.pem")},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s is %q, want %q", what, pair[0], pair[1])
+		}
+	}
+
+	write("log: {level: info}")
+	if c, err = config.Load(path); err != nil || c.Model.Path != "default" || c.Model.Manifest != "" || c.MQTT.Broker != "embedded" || c.Sources["sample"].URI != "sample" {
+		t.Errorf("words that are no paths were changed: %+v, %v", c, err)
+	}
+
+	write("log: {level: loud}")
+	var inFile *yamldoc.Error
+	if _, err := config.Load(path); !errors.As(err, &inFile) || !strings.HasPrefix(err.Error(), path+":1:14: log.level must be one of") {
+		t.Errorf("bad file: %v", err)
+	}
+	missing := filepath.Join(dir, "none.yaml")
+	if _, err := config.Load(missing); !errors.Is(err, os.ErrNotExist) || err.Error() != "configuration "+missing+": no such file" {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := config.Load(dir); err == nil || err.Error() != "configuration "+dir+": it is a directory; give the path of a file in it" {
+		t.Errorf("a directory: %v", err)
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	for broker, want := range map[string]struct {
+		address string
+		tls     bool
+	}{
+		"embedded":           {"", false},
+		"mqtt://h":           {"h:1883", false},
+		"tcp://10.0.0.1:77/": {"10.0.0.1:77", false},
+		"mqtts://h":          {"h:8883", true},
+		"SSL://h:443":        {"h:443", true},
+		"tls://[::1]":        {"[::1]:8883", true},
+	} {
+		m := config.MQTT{Broker: broker}
+		address, tls, err := m.Endpoint()
+		if err != nil || address != want.address || tls != want.tls {
+			t.Errorf("%s: %q, %t, %v", broker, address, tls, err)
+		}
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	for uri, want := range map[string]string{
+		"clips/a@b.mp4":               "clips/a@b.mp4",
+		"rtsp://cam/x":                "rtsp://cam/x",
+		"rtsp://u:p@cam/x?a=b@c":      "rtsp://***@cam/x?a=b@c",
+		"rtsp://u:p@ss@cam/x":         "rtsp://***@cam/x",
+		"rtsp://u:p/w@cam/x":          "rtsp://***@cam/x",
+		"http://cam/mail?to=a@b.test": "http://***@b.test",
+	} {
+		s := config.Source{URI: uri}
+		if got := s.Redacted(); got != want {
+			t.Errorf("%s: %s, want %s", uri, got, want)
+		}
+	}
+}
+
+func TestThing(t *testing.T) {
+	c := config.Default()
+	host, err := c.Thing()
+	if name, hostErr := os.Hostname(); hostErr != nil || err == nil && host != name {
+		t.Errorf("thing %q, host %q, %v", host, name, hostErr)
+	}
+	c.Device.Thing = "box"
+	if thing, err := c.Thing(); thing != "box" || err != nil {
+		t.Errorf("thing %q, %v", thing, err)
+	}
+}
+
+func TestValidateInGo(t *testing.T) {
+	c := config.Default()
+	c.Engine.Threads = -1
+	c.Sources = map[string]config.Source{"z": {URI: "sample"}, "a": {}}
+	const want = `configuration: sources.a.uri is missing; write a video file, a folder of pictures, /dev/video0, rtsp://… or sample
+configuration: engine.threads must be auto or from 1 to 64, not -1`
+	if err := c.Validate(); err == nil || err.Error() != want {
+		t.Errorf("\ngot  %v\nwant %s", err, want)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(config.DefaultYAML())
+	for _, tt := range badConfigs {
+		f.Add([]byte(tt.text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := config.Parse("gnomon.yaml", data)
+		if err == nil {
+			if err := c.Validate(); err != nil {
+				t.Fatalf("parsed, but: %v", err)
+			}
+			if _, _, err := c.MQTT.Endpoint(); err != nil {
+				t.Fatalf("parsed, but mqtt.broker %v", err)
+			}
+			return
+		}
+		for _, line := range strings.Split(err.Error(), "\n") {
+			if !strings.HasPrefix(line, "gnomon.yaml:") {
+				t.Fatalf("a problem of more than one line: %q", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package config
+
+import (
+	_ "embed" // for the default file
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"gnomon/config/yamldoc"
+)
+
+//go:embed default.yaml
+var defaultYAML []byte
+
+// DefaultYAML is a copy of the default configuration as a file with comments: every key, what it does and its default.
+func DefaultYAML() []byte { return slices.Clone(defaultYAML) }
+
+// Load reads and checks the file at path. Relative paths in it are made relative to the folder that the file is in, so
+// that they mean the same wherever the program is started.
+//
+// What is wrong in the file is a *yamldoc.Error; a file that cannot be read wraps the cause (fs.ErrNotExist).
+func Load(path string) (*Config, error) {
+	data, err := yamldoc.ReadFile(yamldoc.AnyFolder{}, path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	c, err := Parse(path, data)
+	if err != nil {
+		return nil, err
+	}
+	c.rebase(filepath.Dir(path))
+	return c, nil
+}
+
+// Parse reads and checks a configuration; name is what errors call the file. Paths stay as they are written. The error
+// is a *yamldoc.Error with everything that is wrong.
+func Parse(name string, data []byte) (*Config, error) {
+	c := Default()
+	doc, err := yamldoc.Decode(name, data, &c)
+	if err != nil {
+		return nil, err
+	}
+	if err := doc.Locate(c.check()); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// rebase makes relative paths relative to dir.
+func (c *Config) rebase(dir string) {
+	paths := []*string{&c.Model.Manifest, &c.Engine.Library, &c.MQTT.PasswordFile, &c.MQTT.CAFile, &c.MQTT.CertFile, &c.MQTT.KeyFile}
+	if c.Model.Path != ModelDefault {
+		paths = append(paths, &c.Model.Path)
+	}
+	for _, p := range paths {
+		*p = rebased(dir, *p)
+	}
+	for name, s := range c.Sources {
+		if s.Kind() == KindFile {
+			s.URI = rebased(dir, s.URI)
+			c.Sources[name] = s
+		}
+	}
+}
+
+func rebased(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/invopop/jsonschema"
+
+	"gnomon/config/yamldoc"
+)
+
+// Duration is a length of time, in YAML a number with a unit such as 10s, 500ms or 1m30s.
+type Duration time.Duration
+
+// durationPattern is what time.ParseDuration takes, without signs and without a bare 0.
+const durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+
+var durationForm = regexp.MustCompile(durationPattern)
+
+// UnmarshalNode implements yamldoc.Unmarshaler.
+func (d *Duration) UnmarshalNode(n yamldoc.Node) error {
+	switch n.Kind() {
+	case yamldoc.Text:
+		if !durationForm.MatchString(n.Text()) {
+			break
+		}
+		v, err := time.ParseDuration(n.Text())
+		if err != nil { // the form is right, so it is too long for 64 bits of nanoseconds
+			return fmt.Errorf("is out of range: %q", n.Text())
+		}
+		*d = Duration(v)
+		return nil
+	case yamldoc.Number:
+		return fmt.Errorf("must have a unit; write %ss for seconds", n.Text())
+	}
+	return fmt.Errorf("must be a duration such as 10s, 500ms or 1m30s, not %s", n.Describe())
+}
+
+// String is the duration as YAML has it.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// JSONSchema describes the type.
+func (Duration) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Examples: []any{"10s", "1m30s"}}
+}
+
+// Count is a number from 1 to MaxCount, or 0 for auto: the program chooses what fits the machine.
+type Count int
+
+// MaxCount is the largest Count: more threads or sessions than that help on no machine that gnomon runs on, and each
+// takes memory.
+const MaxCount = 64
+
+// autoWord stands for a Count of 0.
+const autoWord = "auto"
+
+// UnmarshalNode implements yamldoc.Unmarshaler.
+func (c *Count) UnmarshalNode(n yamldoc.Node) error {
+	switch n.Kind() {
+	case yamldoc.Text:
+		if n.Text() == autoWord {
+			*c = 0
+			return nil
+		}
+	case yamldoc.Number:
+		var v int
+		if n.Decode(&v) && (v < 1 || v > MaxCount) {
+			return fmt.Errorf("must be auto or from 1 to %d, not %d", MaxCount, v)
+		}
+		*c = Count(v)
+		return nil
+	}
+	return fmt.Errorf("must be auto or a whole number from 1 to %d, not %s", MaxCount, n.Describe())
+}
+
+// String is the count as YAML has it.
+func (c Count) String() string {
+	if c == 0 {
+		return autoWord
+	}
+	return strconv.Itoa(int(c))
+}
+
+// check is UnmarshalNode's rule for a value made in Go.
+func (c Count) check() error {
+	if c < 0 || c > MaxCount {
+		return errors.New("must be auto or from 1 to " + strconv.Itoa(MaxCount) + ", not " + strconv.Itoa(int(c)))
+	}
+	return nil
+}
+
+// JSONSchema describes the type.
+func (Count) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+		{Type: "string", Const: autoWord},
+		{Type: "integer", Minimum: "1", Maximum: number(MaxCount)},
+	}}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"gnomon/bench"
+	"gnomon/camera"
+	"gnomon/engine"
+)
+
+// Accuracy is measured with every detection that could count: COCO's curves need the low scores as well.
+const (
+	evalScore = 0.001
+	evalIoU   = 0.65
+)
+
+// evaluation is what `gnomon eval --json` prints.
+type evaluation struct {
+	Model string `json:"model"`
+	bench.Summary
+	MsPerImage map[string]float64 `json:"ms_per_image"` // preprocess, infer, postprocess; of one lane
+	Seconds    float64            `json:"seconds"`      // wall time for all pictures
+}
+
+func evalCommand() *cobra.Command {
+	flags := modelFlags{allClasses: true}
+	var annotations, images, results string
+	var asJSON, perClass bool
+	c := &cobra.Command{
+		Use:   "eval --annotations FILE --images DIR",
+		Short: "Measure a model's accuracy on annotated pictures, as COCO does",
+		Long: "Run a model on every picture of a COCO annotation file and print AP, AP50, AP75, AP by size, and the time\n" +
+			"each picture takes. --results writes the detections in COCO's result format.",
+		Example: "  gnomon eval --model yolo11n.onnx --annotations instances_val2017.json --images val2017",
+		Args:    exactly(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if annotations == "" || images == "" {
+				return usage("gnomon eval needs --annotations and --images; see gnomon eval --help")
+			}
+			e, err := evaluate(c.Context(), &flags, annotations, images, results)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(e)
+			}
+			renderEvaluation(c.OutOrStdout(), e, perClass)
+			return nil
+		},
+	}
+	flags.register(c)
+	c.Flags().StringVar(&annotations, "annotations", "", "COCO instances file (JSON)")
+	c.Flags().StringVar(&images, "images", "", "directory of the pictures")
+	c.Flags().StringVar(&results, "results", "", "write the detections to this file, in COCO's result format")
+	c.Flags().Float32Var(&flags.score, "score", evalScore, "least score of a detection that is counted")
+	c.Flags().Float32Var(&flags.iou, "iou", evalIoU, "overlap above which NMS takes two boxes for one object")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	c.Flags().BoolVar(&perClass, "per-class", false, "print the AP of every category too")
+	return c
+}
+
+// evalSink turns results into COCO results. Pictures come in the order of the annotations.
+type evalSink struct {
+	images  []bench.Image
+	classes bench.ClassMap
+	bar     *progressbar.ProgressBar
+	results []bench.Result
+}
+
+// Handle collects the detections of one picture.
+func (s *evalSink) Handle(r *engine.Result) error {
+	if r.Err != nil {
+		return fmt.Errorf("%s: %w", r.Frame.Origin, r.Err)
+	}
+	for _, d := range r.Detections {
+		if res, ok := s.classes.Result(s.images[r.Frame.Seq].ID, d); ok {
+			s.results = append(s.results, res)
+		}
+	}
+	_ = s.bar.Add(1) // cosmetic
+	return nil
+}
+
+func evaluate(ctx context.Context, flags *modelFlags, annotations, images, resultsPath string) (e evaluation, err error) {
+	truth, err := bench.LoadAnnotations(annotations)
+	if err != nil {
+		return e, err
+	}
+	var files []string
+	for _, img := range truth.Images {
+		path := filepath.Join(images, img.FileName)
+		if _, err := os.Stat(path); err != nil {
+			return e, fmt.Errorf("picture of the annotations: %w", err)
+		}
+		files = append(files, path)
+	}
+	var out *os.File
+	if resultsPath != "" { // before the work, not after it
+		if out, err = os.Create(resultsPath); err != nil {
+			return e, fmt.Errorf("--results: %w", err)
+		}
+		defer func() { err = errors.Join(err, out.Close()) }()
+	}
+	slot, closeAll, err := flags.open()
+	if err != nil {
+		return e, err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+	info := slot.Info()
+	classes, err := bench.NewClassMap(len(info.Labels), info.Labels, truth.Categories)
+	if err != nil {
+		return e, err
+	}
+	for _, name := range classes.Unmatched {
+		fmt.Fprintf(os.Stderr, "gnomon: the annotations have no category %q; its detections are left out\n", name)
+	}
+	src, err := camera.Open(camera.Options{Name: "eval", URI: images, Files: files})
+	if err != nil {
+		return e, err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	sink := &evalSink{images: truth.Images, classes: classes, bar: newProgress(len(files), info.Name)}
+	p, err := engine.NewPipeline(engine.PipelineOptions{Source: src, Slot: slot, Sink: sink})
+	if err != nil {
+		return e, err
+	}
+	start := time.Now()
+	if err := p.Run(ctx); err != nil {
+		return e, err
+	}
+	if ctx.Err() != nil {
+		return e, errors.New("interrupted")
+	}
+	e.Seconds = time.Since(start).Seconds()
+	_ = sink.bar.Finish()
+	if out != nil {
+		if err := bench.WriteResults(out, sink.results); err != nil {
+			return e, fmt.Errorf("--results: %w", err)
+		}
+	}
+	e.Model = info.Name
+	st := p.Stats()
+	each := func(d time.Duration) float64 { return d.Seconds() * 1000 / float64(max(1, st.Processed)) }
+	e.MsPerImage = map[string]float64{"preprocess": each(st.Preprocess), "infer": each(st.Infer), "postprocess": each(st.Postprocess)}
+	e.Summary, err = bench.Evaluate(truth, sink.results)
+	return e, err
+}
+
+func renderEvaluation(out io.Writer, e evaluation, perClass bool) {
+	t := newTable(out)
+	t.AppendHeader(table.Row{"model", "AP", "AP50", "AP75", "AP small", "medium", "large", "pictures", "pre ms", "infer ms", "post ms"})
+	ap := func(v float64) string { return fmt.Sprintf("%.4f", v) }
+	ms := func(key string) string { return fmt.Sprintf("%.1f", e.MsPerImage[key]) }
+	t.AppendRow(table.Row{e.Model, ap(e.AP), ap(e.AP50), ap(e.AP75), ap(e.APs), ap(e.APm), ap(e.APl), e.Images, ms("preprocess"), ms("infer"), ms("postprocess")})
+	t.Render()
+	if !perClass {
+		return
+	}
+	fmt.Fprintln(out)
+	c := newTable(out)
+	c.AppendHeader(table.Row{"category", "objects", "AP", "AP50"})
+	for _, cat := range e.Categories {
+		c.AppendRow(table.Row{cat.Name, cat.Objects, ap(cat.AP), ap(cat.AP50)})
+	}
+	c.Render()
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"gnomon/engine"
+	"gnomon/engine/detect"
+	"gnomon/engine/ort"
+	"gnomon/engine/tensor"
+	"gnomon/models"
+	"gnomon/third_party/embedded"
+)
+
+// defaultModel is the name by which the model inside the binary is asked for.
+const defaultModel = "default"
+
+// openRuntime loads ONNX Runtime: the library at a path, or the embedded one.
+func openRuntime(library string) (*ort.Runtime, error) {
+	return ort.NewRuntime(ort.RuntimeOptions{Library: library, Embedded: embedded.Runtime})
+}
+
+// readModel reads a model and finds out how to feed it, without running anything. manifest may be empty.
+func readModel(path, manifest string) (*models.Model, error) {
+	if path != defaultModel {
+		return models.Load(path, manifest)
+	}
+	if manifest != "" {
+		return nil, usage("the default model brings its own manifest; name a model file to use another one")
+	}
+	onnx, yaml, err := embedded.Model()
+	if err != nil {
+		return nil, err
+	}
+	return models.LoadBytes("nanodet-g.onnx", onnx, yaml)
+}
+
+// lanes is how a model is spread over the processor: sessions side by side, and threads in each.
+type lanes struct{ Sessions, Threads int }
+
+func (l lanes) String() string { return fmt.Sprintf("%d sessions x %d threads", l.Sessions, l.Threads) }
+
+// maxAutoSessions bounds the sessions that are chosen without being asked for: each holds the weights again.
+const maxAutoSessions = 4
+
+// chooseLanes fills in what is 0. Sessions with one thread each use the cores best (docs/performance.md), so there
+// are as many as cores, up to a bound for the memory; cores beyond it become threads. For live sources alone two
+// sessions do: one more frame in work only makes results older.
+func chooseLanes(sessions, threads int, liveOnly bool) lanes {
+	cores := runtime.GOMAXPROCS(0)
+	if sessions == 0 {
+		sessions = min(cores, maxAutoSessions)
+		if liveOnly {
+			sessions = min(cores, 2)
+		}
+		if threads > 0 {
+			sessions = max(1, min(sessions, cores/threads))
+		}
+	}
+	if threads == 0 {
+		threads = max(1, cores/sessions)
+	}
+	return lanes{Sessions: sessions, Threads: threads}
+}
+
+// loadOptions says how to load a model.
+type loadOptions struct {
+	Lanes      lanes
+	Spinning   bool
+	Deadline   time.Duration
+	MinScore   float32 // replaces the model's score threshold when above 0
+	IoU        float32 // replaces the model's IoU threshold of NMS when above 0
+	AllClasses bool    // a box may be reported under several labels, as accuracy is counted; see detect.Params
+}
+
+// loadModel makes the lanes of a model. The caller owns what it returns and closes it before the runtime.
+func loadModel(rt *ort.Runtime, m *models.Model, o loadOptions) (*engine.Model, error) {
+	spec := m.Spec
+	sessions, err := rt.Open(ort.SessionOptions{
+		Name: spec.Name, ONNX: m.Bytes, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
+		Threads: o.Lanes.Threads, Spinning: o.Spinning, Deadline: o.Deadline,
+	}, o.Lanes.Sessions)
+	if err != nil {
+		return nil, err
+	}
+	model := &engine.Model{}
+	fail := func(err error) (*engine.Model, error) {
+		errs := []error{fmt.Errorf("model %s: %w", spec.Name, err), model.Close()}
+		for _, s := range sessions[len(model.Lanes):] {
+			errs = append(errs, s.Close())
+		}
+		return nil, errors.Join(errs...)
+	}
+	// Now that the runtime has settled every shape, the reading of the model is checked against them once more.
+	if err := m.Resolve(sessions[0].Outputs()); err != nil {
+		return fail(err)
+	}
+	spec = m.Spec
+	params := spec.Params()
+	if o.MinScore > 0 {
+		params.ScoreThreshold = o.MinScore
+	}
+	if o.IoU > 0 {
+		params.IoUThreshold = o.IoU
+	}
+	params.MultiLabel = o.AllClasses
+	model.Info = engine.ModelInfo{Name: spec.Name, Version: spec.Version, SHA256: m.SHA256, Labels: spec.Labels}
+	for _, s := range sessions {
+		pre, err := tensor.New(tensor.Options{RGB: spec.Color == models.RGB, Scale: spec.Scale, Mean: spec.Mean, Std: spec.Std, Pad: spec.Pad})
+		if err != nil {
+			return fail(err)
+		}
+		dec, err := detect.NewDecoder(params, s.Outputs())
+		if err != nil {
+			return fail(err)
+		}
+		model.Lanes = append(model.Lanes, engine.NewLane(pre, s, dec, spec.Resize))
+	}
+	return model, nil
+}

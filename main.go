@@ -1,0 +1,133 @@
+// gnomon watches cameras, finds objects with ONNX models and reports them over MQTT.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"gnomon/camera"
+	"gnomon/config"
+	"gnomon/devcloud"
+)
+
+// Set by the linker; see the Makefile.
+var (
+	version = "dev"
+	commit  = "unknown"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1 // the work could not be done or finished
+	exitUsage  = 2 // wrong arguments or configuration: nothing was started
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	camera.Setup()
+	os.Exit(execute(ctx))
+}
+
+// program is the whole of gnomon: one command for each thing that people do with it.
+func program() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gnomon",
+		Short: "Watch cameras, find objects, report them over MQTT",
+		Long: "gnomon is an edge vision agent: it captures frames, detects objects with ONNX models and publishes\n" +
+			"what it sees over MQTT. Without a configuration `gnomon run` shows a demo.",
+		Example:       "  gnomon run\n  gnomon detect --annotate out.mp4 street.avi",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(
+		runCommand(),     // the agent: sources -> model -> MQTT
+		detectCommand(),  // pictures and video in; a table, JSON or annotated pictures out
+		modelsCommand(),  // what a model file is and how it will be read
+		evalCommand(),    // COCO accuracy of a model
+		configCommand(),  // check a configuration, print the default and the schema
+		versionCommand(), // versions of everything inside
+	)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%w; see %s --help", err, c.CommandPath())
+	})
+	return root
+}
+
+func execute(ctx context.Context) int {
+	err := program().ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(os.Stderr, "gnomon: %v\n", err)
+	var wrong *usageError
+	if errors.As(err, &wrong) || isCobraUsage(err) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// runAgent is the agent: it starts what takes data before what makes it, and stops in the opposite order.
+//
+//	sources -> pipeline (model) -> watcher -> outbox -> MQTT
+func runAgent(ctx context.Context, cfg *config.Config, stdout io.Writer) (err error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ui := newBoard(stdout)
+	log, err := newLogger(cfg.Log, ui)
+	if err != nil {
+		return err
+	}
+
+	// Sinks first: a broker for the demo, then the connection.
+	var broker *background
+	if cfg.MQTT.Broker == config.BrokerEmbedded {
+		b, err := devcloud.NewBroker(devcloud.BrokerOptions{Log: log})
+		if err != nil {
+			return err
+		}
+		cfg.MQTT.Broker = b.Addr()
+		broker = inBackground(b.Run)
+	}
+	defer func() { err = errors.Join(err, broker.stop()) }()
+	agent, err := newAgent(cfg, log)
+	if err != nil {
+		return err
+	}
+	mqtt := inBackground(agent.mqtt.Run)
+	defer func() { err = errors.Join(err, mqtt.stop()) }()
+
+	// The model: the runtime is loaded before it and goes after it.
+	runtime, err := openRuntime(cfg.Engine.Library)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, runtime.Close()) }()
+	slot, err := agent.loadSlot(runtime)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, slot.Close(ctx)) }() // ctx has ended by then: it does not wait for a hung run
+
+	// Sources last. They run until they end, or until a signal, --duration or the screen's q ends ctx.
+	if err := agent.watch(); err != nil {
+		return err
+	}
+	if err := ui.open(agent, stop); err != nil {
+		return err
+	}
+	screen := inBackground(ui.run)
+	err = agent.run(ctx)
+	stop()
+	return errors.Join(err, screen.stop(), mqtt.stop(), ui.summary())
+}

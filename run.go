@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+
+	"gnomon/config"
+)
+
+func runCommand() *cobra.Command {
+	var path string
+	var duration time.Duration
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Watch the cameras and publish what is found",
+		Long: "Run the agent. Without --config it is a demo: the sample video in a loop, the model inside the binary, and\n" +
+			"an MQTT broker on a free loopback port, which is printed. On a terminal a screen shows what happens (q ends\n" +
+			"it); elsewhere a line is printed now and then.",
+		Example: "  gnomon run\n  gnomon run --config gnomon.yaml --duration 30s",
+		Args:    exactly(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if duration < 0 {
+				return usage("--duration must not be negative")
+			}
+			cfg := config.Default()
+			if path != "" {
+				loaded, err := config.Load(path)
+				if err != nil {
+					return &usageError{err}
+				}
+				cfg = *loaded
+			}
+			ctx := c.Context()
+			if duration > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, duration)
+				defer cancel()
+			}
+			return runAgent(ctx, &cfg, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&path, "config", "", "configuration file; see gnomon config default")
+	c.Flags().DurationVar(&duration, "duration", 0, "stop after this time, with a summary (default: run until stopped)")
+	return c
+}
+
+// newLogger writes to out as the configuration says.
+func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(string(cfg.Level))
+	if err != nil {
+		return nil, fmt.Errorf("log level: %w", err)
+	}
+	ec := zap.NewProductionEncoderConfig()
+	ec.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	encoder := zapcore.NewJSONEncoder(ec)
+	if cfg.Format == config.FormatConsole || cfg.Format == config.FormatAuto && term.IsTerminal(int(os.Stderr.Fd())) {
+		ec.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		ec.EncodeLevel = zapcore.CapitalLevelEncoder
+		ec.ConsoleSeparator = "  "
+		encoder = zapcore.NewConsoleEncoder(ec)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)), nil
+}

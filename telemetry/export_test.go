@@ -1,0 +1,29 @@
+package telemetry
+
+import "time"
+
+// DataWindow and MaxInFlight are the bounds of what may be unacknowledged.
+const (
+	DataWindow  = dataWindow
+	MaxInFlight = maxInFlight
+)
+
+// Timing shortens what the client waits for; zero fields keep their values.
+type Timing struct {
+	Connect, Write, Ack, AckMax, Ping time.Duration
+	BackoffStart, BackoffMax          time.Duration
+	Stable, ShortLife, Status         time.Duration
+	DropReport                        time.Duration
+	Flush, Offline                    time.Duration
+}
+
+// WithTiming returns options for a client in a hurry.
+func (o Options) WithTiming(t Timing) Options {
+	o.timing = timing{
+		connect: t.Connect, write: t.Write, ack: t.Ack, ackMax: t.AckMax, ping: t.Ping,
+		backoffStart: t.BackoffStart, backoffMax: t.BackoffMax,
+		stable: t.Stable, shortLife: t.ShortLife, status: t.Status,
+		dropReport: t.DropReport, flush: t.Flush, offline: t.Offline,
+	}
+	return o
+}

@@ -1,0 +1,269 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// DefaultKeepAlive is short enough to notice a dead connection within a minute, and the least that AWS IoT Core
+	// takes.
+	DefaultKeepAlive = 30 * time.Second
+	minKeepAlive     = time.Second
+	maxKeepAlive     = 1200 * time.Second // AWS IoT Core's limit
+
+	// DefaultOutbox holds somewhat more than a minute of four cameras at 30 frames a second.
+	DefaultOutbox = 10_000
+	maxOutbox     = 1_000_000 // an empty slot takes 40 bytes
+
+	// maxClientID is AWS IoT Core's limit in bytes.
+	maxClientID = 128
+	// maxBootID is twice what a UUID takes: the boot id is in every message.
+	maxBootID = 72
+	// maxUsername and maxPassword are MQTT's: lengths are 16 bits.
+	maxUsername = 65535
+	maxPassword = 65535
+
+	plainPort = "1883"
+	tlsPort   = "8883"
+	// alpnPort is where AWS IoT Core serves MQTT and HTTPS side by side, told apart by alpnMQTT.
+	alpnPort = "443"
+	alpnMQTT = "x-amzn-mqtt-ca"
+)
+
+// Options configures a Client.
+type Options struct {
+	// Broker is the URL of the broker: mqtt:// or tcp:// for plain TCP, port 1883 unless given; mqtts://, ssl:// or
+	// tls:// for TLS, port 8883 unless given. On port 443 the client asks for MQTT by ALPN, as AWS IoT Core needs.
+	Broker string
+	// ClientID must differ between all clients of the broker; empty: Thing.
+	ClientID string
+	// Thing names the device: one level of a topic.
+	Thing string
+	// TopicPrefix goes before the thing's name in the status topic; no slash at either end.
+	TopicPrefix string
+
+	Username     string // empty: none
+	PasswordFile string // its first line is the password; not readable for others
+
+	// CAFile holds the PEM certificates that the broker's must be signed by; empty: the system's.
+	CAFile string
+	// CertFile and KeyFile are the client's own certificate chain and private key in PEM; both or neither. The key
+	// file must not be readable for others.
+	CertFile, KeyFile string
+
+	// QoS of what Publish sends: 0, at most once, or 1, at least once. The status always has 1.
+	QoS byte
+	// KeepAlive is how long the connection may be idle before it is tested, in whole seconds from 1 s to 1200 s;
+	// 0: DefaultKeepAlive.
+	KeepAlive time.Duration
+	// Outbox is how many messages may wait to be sent; 0: DefaultOutbox. They may have 32 MB together at most.
+	Outbox int
+
+	AgentVersion string     // for the status
+	BootID       string     // a random id of this run of the process, so that readers can tell runs apart
+	Status       StatusFunc // nil: a status has no sources
+
+	Log *zap.Logger // nil: no logging
+
+	timing timing
+}
+
+// timing is every duration that the client waits; tests make it shorter. Zero fields are set to the constants.
+type timing struct {
+	connect, write, ack, ackMax, ping  time.Duration
+	backoffStart, backoffMax           time.Duration
+	stable, shortLife                  time.Duration
+	status, reminder, reminderMax      time.Duration
+	dropReport, dropReportMax          time.Duration
+	flush, offline, disconnect, refuse time.Duration
+}
+
+const (
+	// connectTimeout bounds DNS, TCP and TLS together, and then again the wait for CONNACK. A mobile network takes
+	// 3 s on a bad day.
+	connectTimeout = 10 * time.Second
+
+	// writeTimeout bounds the time for writeChunk bytes to leave: below 200 bytes a second the connection is dead.
+	writeTimeout = 20 * time.Second
+
+	// ackTimeout is how long the broker may go without acknowledging anything while something is unacknowledged.
+	// MQTT 3.1.1 allows sending again only on a new connection (section 4.4), so that is what follows. It doubles, up
+	// to ackTimeoutMax, each time that it ends a connection, so that a line that needs minutes for one message gets
+	// them, and is back to this when a connection ends for another reason.
+	ackTimeout    = 30 * time.Second
+	ackTimeoutMax = 8 * time.Minute
+
+	// pingTimeout is how long a PINGRESP may take. It waits behind what the kernel has buffered for a slow line.
+	pingTimeout = 20 * time.Second
+
+	// The delay before attempt n is uniform between 0 and the smaller of backoffMax and backoffStart·2ⁿ. AWS IoT
+	// Core takes one CONNECT a second for a client id; two minutes are what an operator can wait for.
+	backoffStart = time.Second
+	backoffMax   = 128 * time.Second
+
+	// stableAfter is how long a connection must have lived for the delays to begin anew: a broker that accepts and
+	// drops must not be hammered because it accepts.
+	stableAfter = 60 * time.Second
+
+	// shortLife is how long a connection lives at most that was dropped "right after connecting".
+	shortLife = 10 * time.Second
+	// shortLives of them in a row are no coincidence.
+	shortLives = 3
+
+	// statusInterval is how often the counters are published.
+	statusInterval = 60 * time.Second
+
+	// A trouble that goes on is mentioned again after reminderFirst, then at twice the distance each time up to
+	// reminderMax: enough for whoever looks at the log an hour later, and no flood.
+	reminderFirst = time.Minute
+	reminderMax   = time.Hour
+
+	// Dropped messages are reported at most once a second, and once a minute when it goes on for long.
+	dropReportFirst = time.Second
+	dropReportMax   = time.Minute
+
+	// The end: a process must be gone 5 s after SIGTERM, so the three together stay below 3 s, and refusePublish,
+	// which bounds how long paho may hold on to a message of a connection that has just died, fits in as well.
+	flushTimeout      = 2 * time.Second
+	offlineTimeout    = 500 * time.Millisecond
+	disconnectTimeout = 250 * time.Millisecond
+	refusePublish     = time.Second
+)
+
+// withDefaults replaces zero durations.
+func (t timing) withDefaults() timing {
+	for _, d := range []struct {
+		value *time.Duration
+		std   time.Duration
+	}{
+		{&t.connect, connectTimeout},
+		{&t.write, writeTimeout},
+		{&t.ack, ackTimeout},
+		{&t.ackMax, ackTimeoutMax},
+		{&t.ping, pingTimeout},
+		{&t.backoffStart, backoffStart},
+		{&t.backoffMax, backoffMax},
+		{&t.stable, stableAfter},
+		{&t.shortLife, shortLife},
+		{&t.status, statusInterval},
+		{&t.reminder, reminderFirst},
+		{&t.reminderMax, reminderMax},
+		{&t.dropReport, dropReportFirst},
+		{&t.dropReportMax, dropReportMax},
+		{&t.flush, flushTimeout},
+		{&t.offline, offlineTimeout},
+		{&t.disconnect, disconnectTimeout},
+		{&t.refuse, refusePublish},
+	} {
+		if *d.value == 0 {
+			*d.value = d.std
+		}
+	}
+	return t
+}
+
+// endpoint is a broker's URL, taken apart.
+type endpoint struct {
+	url    string // in its usual form, to show: mqtts://host:8883
+	host   string
+	port   string
+	secure bool
+}
+
+func (e endpoint) address() string { return net.JoinHostPort(e.host, e.port) }
+
+// local reports whether the broker is on this machine, as far as its name tells.
+func (e endpoint) local() bool {
+	ip := net.ParseIP(e.host)
+	return e.host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func parseBroker(raw string) (endpoint, error) {
+	const example = "write for example mqtts://broker.example.com:8883 or mqtt://127.0.0.1:1883"
+	if raw == "" {
+		return endpoint{}, errors.New("the broker's URL is empty; " + example)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The parser's own error repeats the URL, and with it a password that somebody put there.
+		return endpoint{}, errors.New("the broker's URL can't be read; " + example)
+	}
+	if u.User != nil {
+		return endpoint{}, fmt.Errorf("the broker's URL %s has a user name in it; set username and password_file instead", u.Redacted())
+	}
+	e := endpoint{host: u.Hostname(), port: u.Port()}
+	scheme, port := "mqtt", plainPort
+	switch strings.ToLower(u.Scheme) {
+	case "mqtt", "tcp":
+	case "mqtts", "ssl", "tls":
+		scheme, port, e.secure = "mqtts", tlsPort, true
+	default:
+		return endpoint{}, fmt.Errorf("the broker's URL %q begins with neither mqtt:// nor mqtts://; %s", raw, example)
+	}
+	if e.host == "" {
+		return endpoint{}, fmt.Errorf("the broker's URL %q names no host; %s", raw, example)
+	}
+	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+		return endpoint{}, fmt.Errorf("the broker's URL %q has something behind the port, which MQTT has no use for; %s", raw, example)
+	}
+	if e.port == "" {
+		e.port = port
+	}
+	if n, err := net.LookupPort("tcp", e.port); err != nil || n < 1 {
+		return endpoint{}, fmt.Errorf("the broker's URL %q has the port %s; a port is a number between 1 and 65535", raw, e.port)
+	}
+	e.url = scheme + "://" + e.address()
+	return e, nil
+}
+
+// normalise fills in what may be left out and checks everything that needs no file.
+func (o *Options) normalise() error {
+	if err := validateLevel("thing", o.Thing); err != nil {
+		return err
+	}
+	if o.ClientID == "" {
+		o.ClientID = o.Thing
+	}
+	if len(o.ClientID) > maxClientID {
+		return fmt.Errorf("client id %.40q… has %d bytes; at most %d are allowed", o.ClientID, len(o.ClientID), maxClientID)
+	}
+	if err := validateText("client id", o.ClientID); err != nil {
+		return err
+	}
+	if o.BootID == "" || len(o.BootID) > maxBootID {
+		return fmt.Errorf("the boot id must have between 1 and %d bytes; make a random one at each start of the process", maxBootID)
+	}
+	if o.QoS > 1 {
+		return fmt.Errorf("qos is %d; use 1, at least once, or 0, at most once", o.QoS)
+	}
+	if o.KeepAlive == 0 {
+		o.KeepAlive = DefaultKeepAlive
+	}
+	if o.KeepAlive < minKeepAlive || o.KeepAlive > maxKeepAlive || o.KeepAlive%time.Second != 0 {
+		return fmt.Errorf("keep_alive is %v; use whole seconds between %v and %v", o.KeepAlive, minKeepAlive, maxKeepAlive)
+	}
+	if o.Outbox == 0 {
+		o.Outbox = DefaultOutbox
+	}
+	if o.Outbox < 1 || o.Outbox > maxOutbox {
+		return fmt.Errorf("outbox is %d messages; use a number between 1 and %d", o.Outbox, maxOutbox)
+	}
+	if len(o.Username) > maxUsername {
+		return fmt.Errorf("username has %d bytes; MQTT allows %d", len(o.Username), maxUsername)
+	}
+	if o.PasswordFile != "" && o.Username == "" {
+		return errors.New("password_file is set but username is not; MQTT has no password without a user name")
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	o.timing = o.timing.withDefaults()
+	return nil
+}

@@ -1,0 +1,278 @@
+package telemetry
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"go.uber.org/zap"
+)
+
+// statusQoS is the QoS of the status and the will, whatever that of the detections is.
+const statusQoS = 1
+
+// ended is how a session ended.
+type ended struct {
+	err       error         // nil: the client was told to end
+	connected bool          // CONNACK had come
+	lived     time.Duration // since CONNACK
+}
+
+// session is one connection to the broker, from CONNACK on. It has a paho client of its own: paho's reconnecting is
+// off, and a paho client is not fit to be used twice.
+type session struct {
+	*Client
+	link *link
+	paho mqtt.Client
+	lost chan error     // capacity 1: paho has noticed that the connection is gone, and has stopped
+	sent chan delivery  // capacity maxInFlight: in the order of sending
+	wg   sync.WaitGroup // send and acknowledge
+}
+
+// delivery is something that was handed to paho and may be unacknowledged.
+type delivery struct {
+	token  mqtt.Token
+	at     time.Time
+	status bool
+}
+
+// session makes one connection and uses it until it breaks or the client is to end.
+func (c *Client) session(ctx context.Context) ended {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+
+	link, err := dial(ctx, c.broker.address(), c.tls, c.opts.timing)
+	if err != nil {
+		return ended{err: err}
+	}
+	s := &session{Client: c, link: link, lost: make(chan error, 1), sent: make(chan delivery, maxInFlight)}
+	if err := s.connect(ctx); err != nil {
+		_ = link.Close()
+		return ended{err: &phaseError{phase: connecting, err: err}}
+	}
+	start := time.Now()
+	c.connects.Add(1)
+	c.connected.Store(true)
+	defer c.connected.Store(false)
+	c.report.connected()
+
+	err = s.serve(ctx)
+	_ = link.Close()
+	return ended{err: err, connected: true, lived: time.Since(start)}
+}
+
+// connect sends CONNECT and waits for CONNACK.
+func (s *session) connect(ctx context.Context) error {
+	will, err := s.status(Offline, ConnectionLost)
+	if err != nil {
+		return err
+	}
+	s.paho = mqtt.NewClient(s.pahoOptions(will))
+	unhook := context.AfterFunc(ctx, func() { s.link.abort(ctx.Err()) })
+	defer unhook()
+	token := s.paho.Connect()
+	<-token.Done() // within the connect timeout
+	if token.Error() != nil {
+		return s.link.why(token.Error())
+	}
+	return nil
+}
+
+func (s *session) pahoOptions(will []byte) *mqtt.ClientOptions {
+	t := s.opts.timing
+	o := mqtt.NewClientOptions()
+	o.AddBroker("tcp://" + s.broker.address()) // required, though the connection is there already
+	o.SetCustomOpenConnectionFn(s.open)
+	o.SetClientID(s.opts.ClientID)
+	o.SetUsername(s.opts.Username)
+	o.SetPassword(s.password)
+	o.SetBinaryWill(s.statusTopic, will, statusQoS, true)
+	o.SetProtocolVersion(4) // MQTT 3.1.1 and no second attempt with 3.1
+	o.SetCleanSession(true) // the outbox is what survives a connection
+	o.SetAutoReconnect(false)
+	o.SetKeepAlive(s.opts.KeepAlive)
+	o.SetPingTimeout(t.ping)
+	o.SetConnectTimeout(t.connect)
+	o.SetWriteTimeout(t.refuse) // only reached when the connection has just died, see send
+	o.SetOrderMatters(false)
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.lost <- err })
+	return o
+}
+
+// serve sends until the connection breaks, which is the error, or ctx ends.
+func (s *session) serve(ctx context.Context) error {
+	s.out.rewind(s.opts.QoS == 0)
+	s.announce(Online, Connected)
+	// The goroutines outlive ctx: there is a last time to send.
+	running, stop := context.WithCancel(context.Background())
+	defer s.wg.Wait()
+	defer stop()
+	s.wg.Go(func() { s.send(running) })
+	s.wg.Go(func() { s.acknowledge(running) })
+
+	periodic := time.NewTicker(s.opts.timing.status)
+	defer periodic.Stop()
+	stable := time.NewTimer(s.opts.timing.stable)
+	defer stable.Stop()
+	for {
+		select {
+		case err := <-s.lost:
+			return s.cause(err)
+		case <-periodic.C:
+			s.announce(Online, Periodic)
+		case <-stable.C:
+			s.report.stable()
+		case <-ctx.Done():
+			s.finish()
+			return nil
+		}
+	}
+}
+
+// open gives paho the connection that was made before.
+func (s *session) open(_ *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return s.link, nil }
+
+// cause is why the connection was lost. Paho has a reason of its own only when a ping wasn't answered.
+func (s *session) cause(err error) error {
+	if reason := s.link.why(nil); reason != nil {
+		return reason
+	}
+	if isClosed(err) {
+		return err
+	}
+	return errNoPing
+}
+
+// announce puts a status into the outbox.
+func (s *session) announce(state State, reason Reason) {
+	payload, err := s.status(state, reason)
+	if err != nil {
+		s.opts.Log.Error("no status was sent", zap.Error(err))
+		return
+	}
+	s.out.setStatus(payload)
+}
+
+// send hands one message after the other to paho, each when the one before has been written. Paho's Publish may
+// therefore block only when the connection has just died, and then not for longer than refusePublish.
+func (s *session) send(ctx context.Context) {
+	var published uint64
+	for ctx.Err() == nil {
+		p, ok := s.out.next()
+		if !ok {
+			select {
+			case <-s.out.wake:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		var token mqtt.Token
+		if p.status {
+			token = s.paho.Publish(s.statusTopic, statusQoS, true, p.payload)
+		} else {
+			token = s.paho.Publish(p.topic, s.opts.QoS, false, p.payload)
+		}
+		if failed(token) {
+			// It will never be written: the connection is gone already, or not to be trusted.
+			s.link.abort(s.link.why(token.Error()))
+			return
+		}
+		for published++; s.link.published.Load() < published; {
+			select {
+			case <-s.link.wrote:
+			case <-ctx.Done():
+				return
+			}
+		}
+		s.sent <- delivery{token: token, at: time.Now(), status: p.status}
+	}
+}
+
+// failed reports whether a message certainly won't be acknowledged.
+func failed(token mqtt.Token) bool {
+	select {
+	case <-token.Done():
+		return token.Error() != nil
+	default:
+		return false
+	}
+}
+
+// acknowledge waits for the broker to acknowledge what was sent, in that order. Brokers may acknowledge in another
+// order; the window then moves on when the oldest is there. If nothing moves for the ack timeout it ends the
+// connection, so that everything is sent again on the next.
+func (s *session) acknowledge(ctx context.Context) {
+	var progress time.Time
+	timer := time.NewTimer(s.ackAfter)
+	defer timer.Stop()
+	for {
+		var d delivery
+		select {
+		case d = <-s.sent:
+		case <-ctx.Done():
+			return
+		}
+		since := d.at
+		if progress.After(since) {
+			since = progress
+		}
+		timer.Reset(s.ackAfter - time.Since(since))
+		select {
+		case <-d.token.Done():
+			if d.token.Error() != nil {
+				return // the connection is gone
+			}
+			s.out.ack(d.status)
+			progress = time.Now()
+		case <-timer.C:
+			s.link.abort(errNoAck)
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// finish says goodbye: what is in the outbox, the offline status, DISCONNECT. If the broker doesn't acknowledge the
+// status, or Close wants it quick, the connection is cut instead, and the broker publishes the will.
+func (s *session) finish() {
+	t := s.opts.timing
+	s.await(t.flush, s.out.drained)
+	if s.ctx.Err() == nil {
+		s.announce(Offline, Stopped)
+		if s.await(t.offline, s.out.statusDrained) {
+			s.paho.Disconnect(uint(t.disconnect.Milliseconds()))
+			return
+		}
+	}
+	s.link.abort(context.Canceled)
+	select {
+	case <-s.lost:
+	case <-time.After(t.disconnect):
+	}
+}
+
+// await waits until done, which is looked at after each acknowledgement; false: not within the limit, or the
+// connection is lost, or Close was called.
+func (s *session) await(limit time.Duration, done func() bool) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for !done() {
+		select {
+		case <-s.out.acks:
+		case <-timer.C:
+			return false
+		case err := <-s.lost:
+			s.lost <- err // for finish; there is room again
+			return false
+		case <-s.ctx.Done():
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,109 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// StatusSchema names the form of a status message. The number goes up when a reader of the old form would misread
+// the new one.
+const StatusSchema = "gnomon.status/1"
+
+// State says whether an agent is there.
+type State string
+
+// The states.
+const (
+	Online  State = "online"
+	Offline State = "offline"
+)
+
+// Reason says why a status was sent.
+type Reason string
+
+// The reasons.
+const (
+	Connected      Reason = "connected"       // online: the connection has just been made
+	Periodic       Reason = "periodic"        // online: counters, once a minute
+	Stopped        Reason = "stopped"         // offline: the agent was told to end
+	ConnectionLost Reason = "connection-lost" // offline: the last will, sent by the broker
+)
+
+// Status is the retained message on the status topic. Counters run from the start of the process.
+type Status struct {
+	Schema       string `json:"schema"`
+	Device       string `json:"device"`
+	BootID       string `json:"boot_id"`
+	State        State  `json:"state"`
+	Reason       Reason `json:"reason"`
+	AgentVersion string `json:"agent_version"`
+	// Time is RFC 3339 in UTC with microseconds: when the status was written. A last will is written when the
+	// connection is made, so there it says when the device was last known to come online.
+	Time string `json:"time"`
+	// UptimeS is how many whole seconds the client had existed at Time.
+	UptimeS int64 `json:"uptime_s"`
+	// Sources are the caller's, by name; empty in a last will.
+	Sources map[string]SourceStatus `json:"sources"`
+	// Outbox is nil in a last will.
+	Outbox *OutboxStatus `json:"outbox,omitempty"`
+	// Truncated: Sources was left out because the message would have been larger than MaxPayload.
+	Truncated bool `json:"truncated,omitempty"`
+}
+
+// SourceStatus is what a status says about one source.
+type SourceStatus struct {
+	State      string `json:"state"`           // what it is doing, in a word: running, retrying, ended
+	Error      string `json:"error,omitempty"` // why it isn't running, in a sentence
+	Frames     uint64 `json:"frames"`          // frames grabbed
+	Dropped    uint64 `json:"dropped"`         // of these, replaced by a newer one before they could be looked at
+	Inferred   uint64 `json:"inferred"`        // frames that went through the model
+	Detections uint64 `json:"detections"`      // objects found
+}
+
+// OutboxStatus is what a status says about the messages that wait to be sent. Its fields are those of Stats.
+type OutboxStatus struct {
+	Published  uint64 `json:"published"`
+	Acked      uint64 `json:"acked"`
+	Dropped    uint64 `json:"dropped"`
+	Refused    uint64 `json:"refused"`
+	Queued     int    `json:"queued"`
+	InFlight   int    `json:"in_flight"`
+	Reconnects uint64 `json:"reconnects"`
+}
+
+// StatusFunc returns the state of every source, by name. The client calls it from its own goroutine for each status
+// that it sends, never twice at once; it must return quickly. The map is the client's from then on.
+type StatusFunc func() map[string]SourceStatus
+
+// status builds a message for the status topic.
+func (c *Client) status(state State, reason Reason) ([]byte, error) {
+	now := time.Now()
+	s := Status{
+		Schema: StatusSchema, Device: c.opts.Thing, BootID: c.opts.BootID,
+		State: state, Reason: reason, AgentVersion: c.opts.AgentVersion,
+		Time: now.UTC().Format(timeLayout), UptimeS: int64(now.Sub(c.created).Seconds()),
+		Sources: map[string]SourceStatus{},
+	}
+	if reason != ConnectionLost {
+		st := c.Stats()
+		s.Outbox = &OutboxStatus{
+			Published: st.Published, Acked: st.Acked, Dropped: st.Dropped, Refused: st.Refused,
+			Queued: st.Queued, InFlight: st.InFlight, Reconnects: st.Reconnects,
+		}
+		if c.opts.Status != nil {
+			if sources := c.opts.Status(); sources != nil {
+				s.Sources = sources
+			}
+		}
+	}
+	payload, err := json.Marshal(s)
+	if err == nil && len(payload) > MaxPayload {
+		s.Sources, s.Truncated = map[string]SourceStatus{}, true
+		payload, err = json.Marshal(s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write the status: %w", err)
+	}
+	return payload, nil
+}

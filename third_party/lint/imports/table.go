@@ -1,0 +1,116 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+// rule says what one package may do. Directories are relative to the module's root, "." being the root itself.
+type rule struct {
+	dir  string   // exact, or with /... for everything from there down
+	may  []string // directories of ours that it may import; anything for all
+	cgo  bool     // may use cgo, itself or through what it imports
+	what string   // what the package is, which is the reason for the rule
+}
+
+// anything in a rule's may lets the package import everything of ours.
+const anything = "anything"
+
+// rules is the import table of docs/architecture.md. Of several rules that fit a package the most exact one holds.
+func rules() []rule {
+	return []rule{
+		{dir: ".", may: []string{anything}, cgo: true, what: "the wiring"},
+		{dir: "config", may: []string{"config/yamldoc"}, what: "reads the settings, knows none of the parts it sets"},
+		{dir: "config/yamldoc", what: "YAML with line numbers, for whoever reads a file people write"},
+		{dir: "engine", may: []string{"engine/letterbox", "engine/detect"}, what: "the domain"},
+		{dir: "engine/letterbox", what: "arithmetic that everybody else leans on"},
+		{dir: "engine/detect", what: "arithmetic that everybody else leans on"},
+		{dir: "engine/tensor", may: []string{"engine", "engine/letterbox", "engine/detect"}, cgo: true, what: "a rim: pixels into tensors in C"},
+		{dir: "engine/ort", may: []string{"engine", "engine/letterbox", "engine/detect"}, cgo: true, what: "a rim: ONNX Runtime"},
+		{dir: "camera", may: []string{"engine", "engine/letterbox", "engine/detect"}, cgo: true, what: "a rim: OpenCV"},
+		{dir: "models", may: []string{"engine/detect", "engine/letterbox", "config/yamldoc", "models/onnx"}, what: "what a model is and where it lies; runs none"},
+		{dir: "models/onnx", what: "reads ONNX files"},
+		{dir: "telemetry", may: []string{"engine/detect"}, what: "tells the cloud what was seen; knows boxes, no engine"},
+		{dir: "shadow", what: "the Device Shadow protocol, whatever is configured with it"},
+		{dir: "cloud", what: "AWS identity, whoever needs it"},
+		{dir: "bench", may: []string{"engine", "engine/detect", "engine/letterbox"}, what: "measures detectors"},
+		{dir: "devcloud/...", may: []string{anything}, what: "stands in for the cloud, so it speaks everybody's protocol"},
+		{dir: "testdata/gen/...", may: []string{"models", "models/onnx", "config/yamldoc"}, what: "makes test data"},
+		{dir: "third_party/...", may: []string{"models", "models/onnx", "config/yamldoc"}, what: "tools that build parts"},
+		{dir: "third_party/embedded", what: "the parts inside the binary"},
+	}
+}
+
+// knownCgo lists modules of others that cannot be built without cgo, for when build constraints hide them from the
+// go tool on this machine.
+func knownCgo() []string {
+	return []string{"gocv.io/x/gocv", "github.com/yalue/onnxruntime_go"}
+}
+
+// table finds rules.
+type table struct{ rules []rule }
+
+// newTable sorts the rules so that the first that fits is the most exact one.
+func newTable(rules []rule) table {
+	sorted := slices.Clone(rules)
+	slices.SortStableFunc(sorted, func(a, b rule) int {
+		_, aWide := strings.CutSuffix(a.dir, "/...")
+		_, bWide := strings.CutSuffix(b.dir, "/...")
+		switch {
+		case aWide != bWide && bWide:
+			return -1
+		case aWide != bWide:
+			return 1
+		}
+		return len(b.dir) - len(a.dir)
+	})
+	return table{sorted}
+}
+
+// find is the rule for a directory. Packages below an internal directory are parts of the package above it and
+// share its rule.
+func (t table) find(dir string) (rule, bool) {
+	dir = owner(dir)
+	for _, r := range t.rules {
+		prefix, wide := strings.CutSuffix(r.dir, "/...")
+		if dir == prefix || wide && strings.HasPrefix(dir, prefix+"/") {
+			return r, true
+		}
+	}
+	return rule{}, false
+}
+
+// withCgo lists the directories whose packages may use cgo.
+func (t table) withCgo() []string {
+	var dirs []string
+	for _, r := range t.rules {
+		if r.cgo {
+			dirs = append(dirs, name(r.dir))
+		}
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+// allows tells whether a package under the rule may import one of ours. What lies in an internal directory is open
+// to whom the compiler lets in.
+func (r rule) allows(dir string) bool {
+	return slices.Contains(r.may, anything) || slices.Contains(r.may, dir) || owner(dir) != dir
+}
+
+// owner is the directory above the first internal one, or dir itself.
+func owner(dir string) string {
+	above, _, _ := strings.Cut("/"+dir+"/", "/internal/")
+	if above == "" {
+		return "."
+	}
+	return strings.Trim(above, "/")
+}
+
+// name is what people call a directory's package.
+func name(dir string) string {
+	if dir == "." {
+		return "main"
+	}
+	return dir
+}

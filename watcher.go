@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gnomon/camera"
+	"gnomon/config"
+	"gnomon/engine"
+	"gnomon/telemetry"
+)
+
+// Waiting times between attempts to open a live source again: a camera that reboots is back within a minute.
+const (
+	reopenFirst = time.Second
+	reopenMax   = 30 * time.Second
+)
+
+// State words of a source, in status messages and on the screen.
+const (
+	stateStarting = "starting"
+	stateRunning  = "running"
+	stateRetrying = "retrying"
+	stateEnded    = "ended"
+	stateFailed   = "failed"
+)
+
+// watcher runs one source: it opens it, takes it through the model, publishes what is found, and for live sources
+// starts again when they fail. It satisfies engine.Sink.
+type watcher struct {
+	name  string
+	cfg   config.Source
+	every bool    // publish frames without detections too
+	score float32 // detections below it are dropped
+	slot  *engine.Slot
+	mqtt  *telemetry.Client
+	ident identity
+	topic string
+	log   *zap.Logger
+	view  *thumbnail // nil when nobody looks
+
+	buf []byte // of the message being written; Handle is never called twice at once
+
+	mu       sync.Mutex
+	state    string
+	err      error
+	pipeline *engine.Pipeline
+	before   engine.Stats // of the pipelines before this one
+	frameErr error        // the last of a frame
+}
+
+// identity is what every message of this process carries.
+type identity struct{ thing, boot string }
+
+func newWatcher(name string, a *agent, modelScore float32) (*watcher, error) {
+	topic, err := telemetry.DetectionsTopic(a.cfg.MQTT.TopicPrefix, a.ident.thing, name)
+	if err != nil {
+		return nil, err
+	}
+	w := &watcher{
+		name: name, cfg: a.cfg.Sources[name], slot: a.slot, mqtt: a.mqtt, ident: a.ident, topic: topic, score: modelScore,
+		log: a.log.With(zap.String("source", name)), state: stateStarting,
+	}
+	publish := a.cfg.MQTT.Publish
+	if w.cfg.Publish != "" {
+		publish = w.cfg.Publish
+	}
+	w.every = publish == config.PublishEveryFrame
+	if w.cfg.ScoreThreshold != nil {
+		w.score = *w.cfg.ScoreThreshold
+	}
+	return w, nil
+}
+
+// run blocks until the source has ended for good or ctx is cancelled. Only files end; their errors are returned.
+func (w *watcher) run(ctx context.Context) error {
+	wait := reopenFirst
+	for {
+		started := time.Now()
+		err := w.once(ctx)
+		if ctx.Err() != nil {
+			w.set(stateEnded, nil)
+			return nil
+		}
+		if err == nil {
+			w.set(stateEnded, nil)
+			w.log.Info("the source has ended")
+			return nil
+		}
+		if !w.cfg.Live() {
+			w.set(stateFailed, err)
+			return err
+		}
+		if time.Since(started) > reopenMax {
+			wait = reopenFirst
+		}
+		w.set(stateRetrying, err)
+		w.log.Warn("the source failed; trying again", zap.Error(err), zap.Duration("in", wait))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, reopenMax)
+	}
+}
+
+// once opens the source and works until it ends.
+func (w *watcher) once(ctx context.Context) (err error) {
+	src, err := openInput(camera.Options{
+		Name: w.name, URI: w.cfg.URI, Loop: w.cfg.Loop, Realtime: w.cfg.Realtime(),
+		Width: w.cfg.Width, Height: w.cfg.Height, FPS: w.cfg.FPS,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	p, err := engine.NewPipeline(engine.PipelineOptions{Source: src, Slot: w.slot, Sink: w, ScoreThreshold: w.score})
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.before, w.pipeline = w.statsLocked(), p
+	w.mu.Unlock()
+	w.set(stateRunning, nil)
+	w.log.Info("watching", zap.Stringer("what", describe{src}))
+	return p.Run(ctx)
+}
+
+// describe gives sources that have no String their name.
+type describe struct{ src engine.Source }
+
+func (d describe) String() string {
+	if s, ok := d.src.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return d.src.Name()
+}
+
+// Handle publishes one result.
+func (w *watcher) Handle(r *engine.Result) error {
+	if r.Err != nil {
+		w.mu.Lock()
+		w.frameErr = r.Err
+		w.mu.Unlock()
+	}
+	if w.view != nil {
+		w.view.take(r)
+	}
+	if len(r.Detections) == 0 && !w.every {
+		return nil
+	}
+	m := detectionMessage(r, w.name)
+	m.Device, m.BootID, m.Limit = w.ident.thing, w.ident.boot, telemetry.MaxPayload
+	w.buf = m.AppendJSON(w.buf[:0])
+	// A refused message is counted by the client and shown in the status; the camera goes on.
+	_ = w.mqtt.Publish(w.topic, w.buf)
+	return nil
+}
+
+func (w *watcher) set(state string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state, w.err = state, err
+}
+
+// stats sums up all pipelines that this source has had.
+func (w *watcher) stats() engine.Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.statsLocked()
+}
+
+func (w *watcher) statsLocked() engine.Stats {
+	s := w.before
+	if w.pipeline != nil {
+		s = s.Add(w.pipeline.Stats())
+	}
+	return s
+}
+
+// lastFrameError is why the latest frame failed that did.
+func (w *watcher) lastFrameError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.frameErr
+}
+
+// line is the source's state in one line.
+func (w *watcher) line(fps float64) string {
+	s := w.stats()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	line := fmt.Sprintf("%s: %s, %.1f frames/s, %d frames, %d dropped, %d detections, infer %.1f ms", w.name, w.state, fps,
+		s.Processed, s.Dropped, s.Detections, s.Infer.Seconds()*1000/float64(max(1, s.Processed)))
+	if s.Failed > 0 {
+		line += fmt.Sprintf(", %d failed", s.Failed)
+	}
+	if w.err != nil {
+		line += ": " + w.err.Error()
+	}
+	return line
+}
+
+// status is the source's part of the status message.
+func (w *watcher) status() telemetry.SourceStatus {
+	s := w.stats()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := telemetry.SourceStatus{State: w.state, Frames: s.Captured, Dropped: s.Dropped, Inferred: s.Processed, Detections: s.Detections}
+	if w.err != nil {
+		out.Error = w.err.Error()
+	}
+	return out
+}
