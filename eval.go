@@ -167,7 +167,7 @@ func renderEvaluation(out io.Writer, e evaluation, perClass bool) {
 	if !perClass {
 		return
 	}
-	fmt.Fprintln(out)
+	_, _ = fmt.Fprintln(out) // a table follows, whose writer cannot report either
 	c := newTable(out)
 	c.AppendHeader(table.Row{"category", "objects", "AP", "AP50"})
 	for _, cat := range e.Categories {

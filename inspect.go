@@ -98,11 +98,14 @@ func renderInspection(out io.Writer, i inspection) {
 	t := newTable(out)
 	t.AppendHeader(table.Row{"model", i.Path})
 	t.AppendRows([]table.Row{
-		{"sha256", i.SHA256}, {"size", fmt.Sprintf("%.1f MB, opset %d, by %s", float64(i.Bytes)/1e6, i.Opset, i.Producer)},
-		{"inputs", strings.Join(i.Inputs, "\n")}, {"outputs", strings.Join(i.Outputs, "\n")}, {"labels", labelsText(i.Labels)},
+		{"sha256", i.SHA256},
+		{"size", fmt.Sprintf("%.1f MB, opset %d, by %s", float64(i.Bytes)/1e6, i.Opset, i.Producer)},
+		{"inputs", strings.Join(i.Inputs, "\n")},
+		{"outputs", strings.Join(i.Outputs, "\n")},
+		{"labels", labelsText(i.Labels)},
 	})
 	t.Render()
-	fmt.Fprintln(out)
+	_, _ = fmt.Fprintln(out) // a table follows, whose writer cannot report either
 	v := newTable(out)
 	v.AppendHeader(table.Row{"key", "value", "from", "because"})
 	for _, key := range slices.Sorted(maps.Keys(i.Values)) {
@@ -112,7 +115,7 @@ func renderInspection(out io.Writer, i inspection) {
 	v.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: 48}, {Number: 4, WidthMax: 60}})
 	v.Render()
 	for _, u := range i.Unclear {
-		fmt.Fprintf(out, "\nUnclear: %s\n", u)
+		_, _ = fmt.Fprintf(out, "\nUnclear: %s\n", u)
 	}
 }
 

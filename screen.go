@@ -133,7 +133,7 @@ func (s *screen) box(d detect.Detection, t *thumbnail, cols, rows int) {
 	y0, y1 := int(d.Box.Y1)*rows/t.h, min(rows-1, int(d.Box.Y2)*rows/t.h)
 	style := tcell.StyleDefault.Foreground(tcell.PaletteColor(9 + d.ClassID%6)).Bold(true)
 	put := func(x, y int, r rune) {
-		_, _, old, _ := s.tty.GetContent(x, y)
+		_, old, _ := s.tty.Get(x, y)
 		_, bg, _ := old.Decompose()
 		s.tty.SetContent(x, y, r, nil, style.Background(bg))
 	}

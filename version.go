@@ -41,7 +41,10 @@ func versionCommand() *cobra.Command {
 			}
 			t := newTable(c.OutOrStdout())
 			t.AppendRows([]table.Row{
-				{"gnomon", v.Version}, {"commit", v.Commit}, {"platform", v.Platform + ", " + v.Go}, {"OpenCV", v.OpenCV},
+				{"gnomon", v.Version},
+				{"commit", v.Commit},
+				{"platform", v.Platform + ", " + v.Go},
+				{"OpenCV", v.OpenCV},
 				{"ONNX Runtime", fmt.Sprintf("%s (%s)", v.ONNXRuntime, v.Library)},
 			})
 			for _, name := range []string{"cpu", "cuda", "tensorrt"} {

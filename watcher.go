@@ -83,14 +83,13 @@ func (w *watcher) run(ctx context.Context) error {
 	for {
 		started := time.Now()
 		err := w.once(ctx)
-		if ctx.Err() != nil {
+		stopped := ctx.Err() != nil
+		if stopped || err == nil {
 			w.set(stateEnded, nil)
-			return nil
-		}
-		if err == nil {
-			w.set(stateEnded, nil)
-			w.log.Info("the source has ended")
-			return nil
+			if !stopped {
+				w.log.Info("the source has ended")
+			}
+			return nil //nolint:nilerr // what a source says while it is being stopped is no failure
 		}
 		if !w.cfg.Live() {
 			w.set(stateFailed, err)

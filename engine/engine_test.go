@@ -141,7 +141,7 @@ func (f sinkFunc) Handle(r *engine.Result) error { return f(r) }
 
 func jitter() time.Duration { return time.Duration(rand.IntN(300)) * time.Microsecond }
 
-func runPipeline(t *testing.T, o engine.PipelineOptions, ctx context.Context) (engine.Stats, error) {
+func runPipeline(ctx context.Context, t *testing.T, o engine.PipelineOptions) (engine.Stats, error) {
 	t.Helper()
 	p, err := engine.NewPipeline(o)
 	if err != nil {
@@ -166,7 +166,7 @@ func TestLosslessInOrder(t *testing.T) {
 				next++
 				return nil
 			})
-			st, err := runPipeline(t, engine.PipelineOptions{Source: &fakeSource{n: frames, open: &open}, Slot: slot, Sink: sink}, t.Context())
+			st, err := runPipeline(t.Context(), t, engine.PipelineOptions{Source: &fakeSource{n: frames, open: &open}, Slot: slot, Sink: sink})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +199,7 @@ func TestLiveDropsOldest(t *testing.T) {
 		return nil
 	})
 	const frames = 150
-	st, err := runPipeline(t, engine.PipelineOptions{Source: &fakeSource{n: frames, live: true, every: 500 * time.Microsecond, open: &open}, Slot: slot, Sink: sink}, t.Context())
+	st, err := runPipeline(t.Context(), t, engine.PipelineOptions{Source: &fakeSource{n: frames, live: true, every: 500 * time.Microsecond, open: &open}, Slot: slot, Sink: sink})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestFrameErrorIsCounted(t *testing.T) {
 		}
 		return nil
 	})
-	st, err := runPipeline(t, engine.PipelineOptions{Source: &fakeSource{n: 20, open: &open}, Slot: slot, Sink: sink}, t.Context())
+	st, err := runPipeline(t.Context(), t, engine.PipelineOptions{Source: &fakeSource{n: 20, open: &open}, Slot: slot, Sink: sink})
 	if err != nil || st.Failed != 1 || st.Processed != 20 || len(errs) != 1 || !errors.Is(errs[0], errFake) {
 		t.Errorf("err %v, stats %+v, errors %v", err, st, errs)
 	}
@@ -242,14 +242,14 @@ func TestSourceAndSinkErrors(t *testing.T) {
 	var open, closed atomic.Int64
 	slot := engine.NewSlot(fakeModel{}.load("m", 2, &closed))
 	boom := errors.New("boom")
-	_, err := runPipeline(t, engine.PipelineOptions{
+	_, err := runPipeline(t.Context(), t, engine.PipelineOptions{
 		Source: &fakeSource{n: 3, fail: boom, open: &open}, Slot: slot,
 		Sink: sinkFunc(func(*engine.Result) error { return nil }),
-	}, t.Context())
+	})
 	if !errors.Is(err, boom) || err.Error() != "source fake: boom" {
 		t.Errorf("source error: got %v", err)
 	}
-	_, err = runPipeline(t, engine.PipelineOptions{
+	_, err = runPipeline(t.Context(), t, engine.PipelineOptions{
 		Source: &fakeSource{n: 1000, open: &open}, Slot: slot,
 		Sink: sinkFunc(func(r *engine.Result) error {
 			if r.Frame.Seq == 5 {
@@ -257,7 +257,7 @@ func TestSourceAndSinkErrors(t *testing.T) {
 			}
 			return nil
 		}),
-	}, t.Context())
+	})
 	if !errors.Is(err, boom) {
 		t.Errorf("sink error: got %v", err)
 	}
@@ -276,10 +276,10 @@ func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := runPipeline(t, engine.PipelineOptions{
+	_, err := runPipeline(ctx, t, engine.PipelineOptions{
 		Source: &fakeSource{n: 1, live: true, every: time.Hour, open: &open}, Slot: slot,
 		Sink: sinkFunc(func(*engine.Result) error { return nil }),
-	}, ctx)
+	})
 	if err != nil || time.Since(start) > 5*time.Second {
 		t.Errorf("err %v after %v", err, time.Since(start))
 	}
@@ -377,10 +377,10 @@ func TestScoreThreshold(t *testing.T) {
 		want uint64
 	}{{0, 10}, {0.5, 10}, {0.51, 0}} {
 		slot := engine.NewSlot(fakeModel{}.load("m", 1, &closed))
-		st, err := runPipeline(t, engine.PipelineOptions{
+		st, err := runPipeline(t.Context(), t, engine.PipelineOptions{
 			Source: &fakeSource{n: 10, open: &open}, Slot: slot, ScoreThreshold: row.min,
 			Sink: sinkFunc(func(*engine.Result) error { return nil }),
-		}, t.Context())
+		})
 		if err != nil || st.Detections != row.want {
 			t.Errorf("threshold %v: %d detections, want %d (%v)", row.min, st.Detections, row.want, err)
 		}

@@ -31,7 +31,7 @@ type Manifest struct {
 	Decoded        *bool          `yaml:"decoded"` // yolox: the grid is applied inside the model
 	Input          ManifestInput  `yaml:"input"`
 	Color          Color          `yaml:"color"`
-	Scale          *float32       `yaml:"scale"`
+	Scale          *float64       `yaml:"scale"`
 	Mean           *Channels      `yaml:"mean"`
 	Std            *Channels      `yaml:"std"`
 	Resize         letterbox.Mode `yaml:"resize"`

@@ -3,6 +3,7 @@ package models
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"gnomon/engine/detect"
@@ -165,6 +166,9 @@ func (r *resolver) preprocessing() error {
 	}
 	s.Color = choose(r, "color", word(m.Color), d.color, func(c Color) string { return string(c) })
 	s.Scale = choose(r, "scale", m.Scale, d.scale, scaleText)
+	if isByteScale(s.Scale) {
+		s.Scale = byteScale // exactly: quantised models notice the last bit of their input
+	}
 	s.Mean = choose(r, "mean", (*[3]float32)(m.Mean), d.mean, plain[float32])
 	s.Std = choose(r, "std", (*[3]float32)(m.Std), d.std, plain[float32])
 	s.Resize = choose(r, "resize", word(m.Resize), d.resize, func(l letterbox.Mode) string { return string(l) })
@@ -198,9 +202,15 @@ func (r *resolver) thresholds() error {
 	return nil
 }
 
+// byteScale makes 0..1 of a byte.
+const byteScale = 1.0 / 255
+
+// isByteScale recognises byteScale however many digits somebody wrote: four and more.
+func isByteScale(v float64) bool { return math.Abs(v/byteScale-1) < 1e-3 }
+
 // scaleText writes the one scale that nobody recognises in decimal as what it is.
-func scaleText(v float32) string {
-	if v == float32(1.0/255) {
+func scaleText(v float64) string {
+	if isByteScale(v) {
 		return "1/255"
 	}
 	return fmt.Sprint(v)

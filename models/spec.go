@@ -20,7 +20,7 @@ type Spec struct {
 	Layout        Layout // of the input's dimensions
 	Type          detect.ElementType
 	Color         Color
-	Scale         float32        // a byte v becomes (v*Scale - Mean) / Std
+	Scale         float64        // a byte v becomes (v*Scale - Mean) / Std
 	Mean, Std     [3]float32     // in the order of Color
 	Resize        letterbox.Mode // how a picture is fitted into the input
 	Pad           [3]uint8       // what the picture does not cover, in the order of Color
@@ -78,7 +78,7 @@ const maxDetections = 300
 // defaults is how a family wants its input, and the thresholds of its own demo.
 type defaults struct {
 	color      Color
-	scale      float32
+	scale      float64
 	mean, std  [3]float32
 	resize     letterbox.Mode
 	pad        [3]uint8

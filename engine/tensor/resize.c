@@ -36,14 +36,15 @@ static void vertical(const int16_t *restrict a, const int16_t *restrict b, int16
   }
 }
 
+// Divided, not multiplied by the inverse: the families' own pipelines divide, and quantised models notice the last bit.
 LEVELS
-static void store_plane_f32(const uint8_t *restrict in, float *restrict out, float mul, float add, int n) {
-  for (int i = 0; i < n; i++) out[i] = (float)in[i] * mul + add;
+static void store_plane_f32(const uint8_t *restrict in, float *restrict out, float sub, float div, int n) {
+  for (int i = 0; i < n; i++) out[i] = ((float)in[i] - sub) / div;
 }
 
 LEVELS
-static void store_interleaved_f32(const uint8_t *restrict in, float *restrict out, float mul, float add, int n) {
-  for (int i = 0; i < n; i++) out[3 * i] = (float)in[i] * mul + add;
+static void store_interleaved_f32(const uint8_t *restrict in, float *restrict out, float sub, float div, int n) {
+  for (int i = 0; i < n; i++) out[3 * i] = ((float)in[i] - sub) / div;
 }
 
 static void store(const gnomon_plan *p, const gnomon_store *s, int y, void *dst) {
@@ -56,8 +57,8 @@ static void store(const gnomon_plan *p, const gnomon_store *s, int y, void *dst)
     const ptrdiff_t step = s->nhwc ? 3 : 1;
     if (s->type == GNOMON_F32) {
       float *out = (float *)dst + at;
-      if (s->nhwc) store_interleaved_f32(line, out, s->mul[c], s->add[c], n);
-      else store_plane_f32(line, out, s->mul[c], s->add[c], n);
+      if (s->nhwc) store_interleaved_f32(line, out, s->sub[c], s->div[c], n);
+      else store_plane_f32(line, out, s->sub[c], s->div[c], n);
     } else if (s->type == GNOMON_F16) {
       uint16_t *out = (uint16_t *)dst + at;
       for (int i = 0; i < n; i++) out[i * step] = s->table[c][line[i]];

@@ -25,7 +25,7 @@ typedef struct {
   int32_t type;                   // GNOMON_F32, GNOMON_F16, GNOMON_U8
   int32_t nhwc;                   // 1: channels next to each other, 0: planes
   int32_t place[3];               // index of channel c in the tensor
-  float mul[3], add[3];           // f32: value = byte * mul + add
+  float sub[3], div[3];           // f32: value = (byte - sub) / div
   const uint16_t *table[3];       // f16, u8: value by byte, [256]
 } gnomon_store;
 

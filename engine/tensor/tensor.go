@@ -23,7 +23,7 @@ import (
 // Options say how a pixel's byte v of a channel becomes an element: (v*Scale - Mean) / Std.
 type Options struct {
 	RGB   bool       // the model's first channel is red; otherwise blue
-	Scale float32    // 1/255 for models that take 0..1, 1 for 0..255
+	Scale float64    // not 0; 1/255 for models that take 0..1, 1 for 0..255
 	Mean  [3]float32 // in the model's order of channels
 	Std   [3]float32 // in the model's order of channels; none may be 0
 	Pad   [3]uint8   // colour of the padding, in the model's order of channels
@@ -51,6 +51,9 @@ func New(o Options) (*Preprocessor, error) {
 		if s == 0 || math.IsNaN(float64(s)) {
 			return nil, fmt.Errorf("std of channel %d is %v; it divides, so it must be a number other than 0", i, s)
 		}
+	}
+	if o.Scale == 0 || math.IsNaN(o.Scale) {
+		return nil, fmt.Errorf("scale is %v; it must be a number other than 0", o.Scale)
 	}
 	return &Preprocessor{o: o}, nil
 }
@@ -95,7 +98,7 @@ func check(f *engine.Frame, t letterbox.Transform, in engine.Input) error {
 	case t.PadX < 0 || t.PadY < 0 || t.NewW < 1 || t.NewH < 1 || t.PadX+t.NewW > in.Width || t.PadY+t.NewH > in.Height:
 		return errors.New("the placement reaches beyond the input")
 	}
-	size := 0
+	var size int
 	switch in.Type {
 	case detect.Float32:
 		size = 4
@@ -179,9 +182,16 @@ func (p *Preprocessor) channel(bgr int) int {
 	return bgr
 }
 
+// affine writes (v*Scale - Mean) / Std of the model's channel c as (v - sub) / div. For the usual cases, v/255 and
+// (v - mean)/std, these are the very operations of the families' own pipelines.
+func (p *Preprocessor) affine(c int) (sub, div C.float) {
+	return C.float(float64(p.o.Mean[c]) / p.o.Scale), C.float(float64(p.o.Std[c]) / p.o.Scale)
+}
+
 // value is the element for byte v of the model's channel c.
 func (p *Preprocessor) value(v uint8, c int) float32 {
-	return (float32(v)*p.o.Scale - p.o.Mean[c]) / p.o.Std[c]
+	sub, div := p.affine(c)
+	return (float32(v) - float32(sub)) / float32(div)
 }
 
 func (p *Preprocessor) makeStore(in engine.Input) {
@@ -200,8 +210,7 @@ func (p *Preprocessor) makeStore(in engine.Input) {
 	for bgr := range 3 {
 		c := p.channel(bgr)
 		s.place[bgr] = C.int32_t(c)
-		s.mul[bgr] = C.float(p.o.Scale / p.o.Std[c])
-		s.add[bgr] = C.float(-p.o.Mean[c] / p.o.Std[c])
+		s.sub[bgr], s.div[bgr] = p.affine(c)
 		for v := range 256 {
 			tables[256*bgr+v] = C.uint16_t(p.bits(p.value(uint8(v), c), in.Type))
 		}

@@ -129,7 +129,7 @@ func checkOne(t *testing.T, r *rand.Rand, s [4]int, mode letterbox.Mode, typ det
 				}
 				got := element(in, x, y, c)
 				// Back to bytes: one unit of the picture for the fixed point, and what the type rounds away.
-				gotByte := (got*float64(o.Std[c]) + float64(o.Mean[c])) / float64(o.Scale)
+				gotByte := (got*float64(o.Std[c]) + float64(o.Mean[c])) / o.Scale
 				tol := 1.01
 				if typ == detect.Float16 {
 					tol += 255 * math.Abs(got) / 1024
@@ -214,8 +214,11 @@ func TestProcessErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := New(Options{}); err == nil {
+	if _, err := New(Options{Scale: 1}); err == nil {
 		t.Error("a std of 0 was accepted")
+	}
+	if _, err := New(Options{Std: [3]float32{1, 1, 1}}); err == nil {
+		t.Error("a scale of 0 was accepted")
 	}
 }
 

@@ -34,7 +34,7 @@ func Inspect(data []byte) (*Info, error) {
 	switch {
 	case errors.Is(err, ErrLimit), errors.Is(err, ErrUnsafePath), errors.Is(err, ErrTruncated):
 		return nil, err
-	case in.info.IRVersion > 0 && err == errCut: // the top level: in.model wraps what comes from deeper down
+	case in.info.IRVersion > 0 && err == errCut: //nolint:errorlint // the top level: in.model wraps what comes from deeper down
 		return nil, fmt.Errorf("%w: the file ends in the middle of the model after %d bytes; copy or download it again", ErrTruncated, len(data))
 	}
 	if kind := guessKind(data); kind != "" {
