@@ -49,7 +49,7 @@ func TestParseManifest(t *testing.T) {
 		Gnomon: 1, Name: "street", Version: "2.1", Release: ptr(int64(7)), Licence: "Apache-2.0", SHA256: digest,
 		Family: detect.YOLOX, Decoded: ptr(true),
 		Input: ManifestInput{Name: "images", Width: 416, Height: 320, Layout: NCHW, Type: detect.Float32},
-		Color: RGB, Scale: ptr(float32(0.5)), Mean: &Channels{1, 2.5, 3}, Std: &Channels{2, 2, 2},
+		Color: RGB, Scale: ptr(0.5), Mean: &Channels{1, 2.5, 3}, Std: &Channels{2, 2, 2},
 		Resize: letterbox.Stretch, Pad: &Pad{1, 2, 3}, Labels: Labels{"cat", "dog"},
 		ScoreThreshold: ptr(float32(0.3)), IoUThreshold: ptr(float32(1)), MaxDetections: ptr(50),
 	}
