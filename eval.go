@@ -101,7 +101,7 @@ func evaluate(ctx context.Context, flags *modelFlags, annotations, images, resul
 	for _, img := range truth.Images {
 		path := filepath.Join(images, img.FileName)
 		if _, err := os.Stat(path); err != nil {
-			return e, fmt.Errorf("picture of the annotations: %w", err)
+			return e, fmt.Errorf("the annotations name the picture %s, which cannot be read in %s; is --images right? (%w)", img.FileName, images, err)
 		}
 		files = append(files, path)
 	}

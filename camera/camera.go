@@ -23,6 +23,9 @@ var ErrNotMedia = errors.New("neither a picture nor a video that can be read")
 // ErrTruncated is wrapped by the error at the end of a video that ends before its header says.
 var ErrTruncated = errors.New("the video ends early")
 
+// ErrCutShort is wrapped by the error about a picture that ends too early.
+var ErrCutShort = errors.New("the picture is cut short; copy or download it again")
+
 // Kind says what a URI names.
 type Kind int
 

@@ -233,6 +233,9 @@ func TestFolder(t *testing.T) {
 	write(t, dir, "c.txt", []byte("no picture"))
 	write(t, dir, "d.jpg", nil)
 	write(t, dir, "e.jpg", []byte("not a jpeg"))
+	for name, whole := range map[string][]byte{"f.jpg": picture(t, 100, 100, true), "g.png": picture(t, 100, 100, false)} {
+		write(t, dir, name, whole[:2*len(whole)/3])
+	}
 	src, err := Open(Options{Name: "folder", URI: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +244,7 @@ func TestFolder(t *testing.T) {
 	if len(sizes) != 2 || sizes[0] != image.Pt(40, 30) || sizes[1] != image.Pt(20, 10) {
 		t.Errorf("pictures %v", sizes)
 	}
-	if err == nil || !errors.Is(err, ErrNotMedia) || !strings.Contains(err.Error(), "2 of 4 pictures could not be read") || !strings.Contains(err.Error(), "d.jpg is empty (0 bytes)") || !strings.Contains(err.Error(), "e.jpg") {
+	if err == nil || !errors.Is(err, ErrNotMedia) || !strings.Contains(err.Error(), "4 of 6 pictures could not be read") || !strings.Contains(err.Error(), "d.jpg is empty (0 bytes)") || !strings.Contains(err.Error(), "e.jpg") || !errors.Is(err, ErrCutShort) || strings.Count(err.Error(), ErrCutShort.Error()) != 2 {
 		t.Errorf("end: %v", err)
 	}
 }

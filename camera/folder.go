@@ -3,6 +3,7 @@
 package camera
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -119,6 +120,9 @@ func (f *folder) load(path string, dst *engine.Frame) error {
 	if err != nil {
 		return err
 	}
+	if err := complete(data); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	b := bufferOf(dst)
 	if err := b.renew(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -132,6 +136,22 @@ func (f *folder) load(path string, dst *engine.Frame) error {
 	f.seq++
 	if err := b.expose(dst); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// complete refuses pictures that are cut short: the decoders fill what is missing with grey or garbage and say nothing,
+// and what is found in that is worse than an error.
+func complete(data []byte) error {
+	switch {
+	case bytes.HasPrefix(data, []byte("\x89PNG")): // ends with the chunk IEND; programs may append to it
+		if !bytes.Contains(data[len(data)/2:], []byte("IEND")) {
+			return ErrCutShort
+		}
+	case bytes.HasPrefix(data, []byte("\xff\xd8")): // ends with the marker EOI; a thumbnail near the front has its own
+		if !bytes.Contains(data[len(data)/2:], []byte("\xff\xd9")) {
+			return ErrCutShort
+		}
 	}
 	return nil
 }

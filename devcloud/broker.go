@@ -122,7 +122,7 @@ func (b *Broker) Close() {
 		close(b.closed)
 		// The listener is closed here as well as by the server, which doesn't know it yet if NewBroker failed.
 		_ = b.server.Close()
-		b.listener.Close(func(string) {})
+		b.listener.Close(nil)
 	})
 }
 

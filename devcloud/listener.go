@@ -14,6 +14,9 @@ const listenerID = "tcp"
 // listener accepts TCP connections for the broker. Unlike the library's own it also closes connections that haven't
 // sent their CONNECT yet, and its Close returns only when no connection is being served any more: without that a
 // silent client could hold up the end of the process.
+//
+// It closes the connections itself, and never calls the CloseFn that it is given: that one takes a read lock twice
+// (Clients.GetByListener), and blocks for ever if a client comes or goes in between.
 type listener struct {
 	socket net.Listener
 	log    *slog.Logger
@@ -69,18 +72,15 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// Close stops accepting, lets the server say goodbye to the clients that it knows, and closes what is left.
-func (l *listener) Close(closeClients listeners.CloseFn) {
+// Close stops accepting, closes every connection and waits until nobody serves them any more.
+func (l *listener) Close(listeners.CloseFn) {
 	l.mu.Lock()
 	l.closed = true
-	l.mu.Unlock()
-	_ = l.socket.Close()
-	closeClients(listenerID)
-	l.mu.Lock()
 	for conn := range l.conns {
 		_ = conn.Close()
 	}
 	l.mu.Unlock()
+	_ = l.socket.Close()
 	l.wg.Wait()
 }
 

@@ -61,7 +61,7 @@ type Source interface {
 	Live() bool
 
 	// Read fills dst with the next frame, reusing dst.Buffer where it can, and sets every field. It blocks until
-	// there is one and returns io.EOF after the last. Any other error ends this source; what it wraps says why.
+	// there is one and returns io.EOF after the last. Any other error ends this source and names it.
 	Read(ctx context.Context, dst *Frame) error
 
 	// Close frees what the source holds. It is idempotent.

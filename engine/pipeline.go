@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -110,10 +109,7 @@ func (p *Pipeline) capture(ctx context.Context) error {
 		}
 		if err := p.o.Source.Read(ctx, f); err != nil {
 			p.free <- f
-			if ctx.Err() != nil || errors.Is(err, io.EOF) {
-				return err
-			}
-			return fmt.Errorf("source %s: %w", p.o.Source.Name(), err)
+			return err // a source's errors name it
 		}
 		p.captured.Add(1)
 		if live {

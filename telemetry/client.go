@@ -189,7 +189,7 @@ func (c *Client) keepConnected(ctx context.Context) {
 			short = 0
 		}
 		if ended.connected && short >= shortLives {
-			kind, text = flapping, c.flappingText(short)
+			kind, text = flapping, c.flappingText(short, ended.err)
 		}
 		if errors.Is(ended.err, errNoAck) {
 			c.ackAfter = min(2*c.ackAfter, t.ackMax)

@@ -222,9 +222,9 @@ func (c *Client) lossText(err error) string {
 }
 
 // flappingText explains connections that end as soon as they are made.
-func (c *Client) flappingText(times int) string {
-	return fmt.Sprintf("the broker %s dropped the connection right after accepting it, %d times in a row: another client may be using the client id %q, or the broker's policy may not let this one publish below %s",
-		c.broker.url, times, c.opts.ClientID, c.opts.TopicPrefix+"/"+c.opts.Thing)
+func (c *Client) flappingText(times int, err error) string {
+	return fmt.Sprintf("the connection to the broker %s ended right after it was accepted, %d times in a row (%s): another client may be using the client id %q, or the broker's policy may not let this one publish below %s",
+		c.broker.url, times, c.lossText(err), c.opts.ClientID, c.opts.TopicPrefix+"/"+c.opts.Thing)
 }
 
 // leaf is the client's own certificate, nil without one.

@@ -300,6 +300,19 @@ func TestFlapping(t *testing.T) {
 	}
 }
 
+// TestHugePacket: the length that a broker announces is not believed.
+func TestHugePacket(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, func(_ int, c *peer) {
+		if c.accept(0) {
+			_, _ = c.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f})
+			c.drain()
+		}
+	})
+	a := start(t, options(f.url()))
+	eventually(t, "the packet is refused", func() bool { return a.logged("the broker announced a packet of more than 132096 bytes") > 0 })
+}
+
 // TestTwoClientsWithOneID: the real cause of it.
 func TestTwoClientsWithOneID(t *testing.T) {
 	t.Parallel()
