@@ -175,13 +175,13 @@ func (a *Annotator) Close() error {
 // draw puts one box and its caption on the picture; line and letters grow with it.
 func draw(m *gocv.Mat, d detect.Detection, caption string) error {
 	w, h := m.Cols(), m.Rows()
-	unit := max(1, int(math.Round(float64(w+h)/700)))
+	unit := max(1, int(math.Round(float64(w+h)/1000)))
 	box := image.Rect(int(d.Box.X1), int(d.Box.Y1), int(d.Box.X2), int(d.Box.Y2))
 	paint := classColor(d.ClassID)
 	if err := gocv.Rectangle(m, box, paint, unit+1); err != nil {
 		return err
 	}
-	scale := 0.42 * math.Sqrt(float64(unit))
+	scale := 0.45 * math.Sqrt(float64(unit))
 	text, base := gocv.GetTextSizeWithBaseline(caption, gocv.FontHersheySimplex, scale, unit)
 	at := image.Pt(min(box.Min.X, max(0, w-text.X-4)), box.Min.Y)
 	if at.Y < text.Y+base+2 { // no room above: inside the box
@@ -191,7 +191,15 @@ func draw(m *gocv.Mat, d detect.Detection, caption string) error {
 	if err := gocv.Rectangle(m, label, paint, -1); err != nil {
 		return err
 	}
-	return gocv.PutTextWithParams(m, caption, image.Pt(at.X+2, at.Y-base), gocv.FontHersheySimplex, scale, color.RGBA{A: 255}, unit, gocv.LineAA, false)
+	return gocv.PutTextWithParams(m, caption, image.Pt(at.X+2, at.Y-base), gocv.FontHersheySimplex, scale, readable(paint), unit, gocv.LineAA, false)
+}
+
+// readable is black or white, whichever can be read on c (luma of ITU-R BT.601).
+func readable(c color.RGBA) color.RGBA {
+	if 299*int(c.R)+587*int(c.G)+114*int(c.B) > 110*1000 {
+		return color.RGBA{A: 255}
+	}
+	return color.RGBA{R: 255, G: 255, B: 255, A: 255}
 }
 
 // classColor gives neighbouring classes hues far apart: steps of the golden angle around the circle.
