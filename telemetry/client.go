@@ -141,9 +141,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if c.ran.Swap(true) {
 		return errors.New("run the MQTT client: Run was called before; make a new client")
 	}
-	if c.opts.Username != "" && !c.broker.secure && !c.broker.local() {
-		c.opts.Log.Warn("the password goes over the network in the clear: use mqtts://", zap.String("broker", c.broker.url))
-	}
+	c.warnAboutPassword()
 	drops := &dropReporter{log: c.opts.Log, first: c.opts.timing.dropReport, maxBetween: c.opts.timing.dropReportMax}
 	watching, stopWatching := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -204,6 +202,12 @@ func (c *Client) keepConnected(ctx context.Context) {
 		if !c.sleep(ctx, wait) {
 			return
 		}
+	}
+}
+
+func (c *Client) warnAboutPassword() {
+	if c.opts.Username != "" && !c.broker.secure && !c.broker.local() {
+		c.opts.Log.Warn("the password goes over the network in the clear: use mqtts://", zap.String("broker", c.broker.url))
 	}
 }
 

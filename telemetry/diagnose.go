@@ -155,7 +155,7 @@ func (c *Client) diagnoseTLS(err error) (trouble, string) {
 
 // diagnoseAlert explains a TLS alert from the broker. In TLS 1.3 it may come after the handshake, in place of CONNACK.
 func (c *Client) diagnoseAlert(alert string) (trouble, string) {
-	if !strings.Contains(alert, "certificate") && !strings.Contains(alert, "access denied") && !strings.Contains(alert, "decrypt error") {
+	if !strings.Contains(alert, "certificate") && !strings.Contains(alert, "access denied") && !strings.Contains(alert, "decrypting message") {
 		return handshakeOther, fmt.Sprintf("it refused the TLS handshake (%s): check that broker and client have a TLS version and a cipher in common", alert)
 	}
 	if c.opts.CertFile == "" {

@@ -14,7 +14,7 @@ import (
 // TestDiagnosisMosquitto connects to a real mosquitto in every wrong way, and in the right one.
 func TestDiagnosisMosquitto(t *testing.T) {
 	t.Parallel()
-	ca, other := newPKI(t), newPKI(t)
+	ca, other := newPKI(t, "Test CA"), newPKI(t, "Other CA")
 	write := func(name, text string) string {
 		file := filepath.Join(ca.dir, name)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -63,26 +63,38 @@ func TestDiagnosisMosquitto(t *testing.T) {
 		{"client certificate", secure("mutual"), func(o *telemetry.Options) {
 			o.CAFile, o.CertFile, o.KeyFile = ca.caFile, client, clientKey
 		}, ""},
-		{"unknown CA", secure("tls"), func(o *telemetry.Options) { o.CAFile = other.caFile },
-			"isn't signed by a CA in " + other.caFile + ` (it says "CN=Test CA"): put the certificate of the broker's CA there`},
+		{
+			"unknown CA", secure("tls"), func(o *telemetry.Options) { o.CAFile = other.caFile },
+			"isn't signed by a CA in " + other.caFile + ` (it says "CN=Test CA"): put the certificate of the broker's CA there`,
+		},
 		{"no CA", secure("tls"), nil, "signed by nobody whom this system trusts (it says \"CN=Test CA\"): set ca_file"},
-		{"wrong host", secure("elsewhere"), func(o *telemetry.Options) { o.CAFile = ca.caFile },
-			"its certificate is for broker.example.com, not for localhost"},
-		{"expired", secure("expired"), func(o *telemetry.Options) { o.CAFile = ca.caFile },
-			"its certificate expired on " + now.Add(-24*time.Hour).UTC().Format("2006-01-02")},
-		{"not yet valid", secure("future"), func(o *telemetry.Options) { o.CAFile = ca.caFile },
-			"and this device's clock says " + now.UTC().Format("2006-01-02")},
-		{"no client certificate", secure("mutual"), func(o *telemetry.Options) { o.CAFile = ca.caFile },
-			"it wants a client certificate (certificate required): set cert_file and key_file"},
+		{
+			"wrong host", secure("elsewhere"), func(o *telemetry.Options) { o.CAFile = ca.caFile },
+			"its certificate is for broker.example.com, not for localhost",
+		},
+		{
+			"expired", secure("expired"), func(o *telemetry.Options) { o.CAFile = ca.caFile },
+			"its certificate expired on " + now.Add(-24*time.Hour).UTC().Format("2006-01-02"),
+		},
+		{
+			"not yet valid", secure("future"), func(o *telemetry.Options) { o.CAFile = ca.caFile },
+			"and this device's clock says " + now.UTC().Format("2006-01-02"),
+		},
+		{
+			"no client certificate", secure("mutual"), func(o *telemetry.Options) { o.CAFile = ca.caFile },
+			"it wants a client certificate (certificate required): set cert_file and key_file",
+		},
 		{"client certificate of another CA", secure("mutual"), func(o *telemetry.Options) {
 			o.CAFile, o.CertFile, o.KeyFile = ca.caFile, stranger, strangerKey
-		}, "it refused the client certificate " + stranger},
+		}, "it refused the client certificate " + stranger + " (unknown certificate authority): check that it is active and signed by a CA that the broker trusts"},
 		{"expired client certificate", secure("mutual"), func(o *telemetry.Options) {
 			o.CAFile, o.CertFile, o.KeyFile = ca.caFile, old, oldKey
 		}, "it expired on " + now.Add(-24*time.Hour).UTC().Format("2006-01-02")},
-		{"TLS to a plain port", "mqtts://localhost:" + m.ports["plain"], func(o *telemetry.Options) { o.CAFile = ca.caFile },
-			"it closed the connection during the TLS handshake"},
-		{"plain to a TLS port", plain("tls"), nil, "it wants TLS on port " + m.ports["tls"] + ": write mqtts://"},
+		{
+			"TLS to a plain port", "mqtts://localhost:" + m.ports["plain"], func(o *telemetry.Options) { o.CAFile = ca.caFile },
+			"it closed the connection during the TLS handshake",
+		},
+		{"plain to a TLS port", plain("tls"), nil, "it closed the connection without answering CONNECT: see the broker's own log; it may want TLS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,6 +153,7 @@ func TestDiagnosis(t *testing.T) {
 		{"unknown code", answer("\x20\x02\x00\x99"), "it refused the connection with CONNACK code 153"},
 		{"web server", answer("HTTP/1.1 302 Found\r\nLocation: http://login.example.com/\r\n\r\n"), "is a web server, perhaps the login page of this network (a captive portal)"},
 		{"mail server", answer("220 mail.example.com ESMTP\r\n"), "doesn't speak MQTT: check the port"},
+		{"TLS port", answer("\x15\x03\x01\x00\x02\x02\x46"), "it wants TLS on port "},
 		{"closes", func(_ int, c *peer) { c.read() }, "it closed the connection without answering CONNECT"},
 		{"says nothing", func(_ int, c *peer) { c.drain() }, "it accepted the connection but didn't answer CONNECT within 150ms"},
 	}

@@ -229,7 +229,7 @@ func TestWill(t *testing.T) {
 // TestStopInABlackHole uses the times of the product: a process must be gone 5 s after SIGTERM, whatever the network.
 func TestStopInABlackHole(t *testing.T) {
 	t.Parallel()
-	pki := newPKI(t)
+	pki := newPKI(t, "Test CA")
 	serverTLS := pki.serverConfig(t, "localhost")
 	tests := []struct {
 		name   string

@@ -20,6 +20,9 @@ const (
 
 	// closeGrace is how long TLS may take to say goodbye before the socket is closed under it.
 	closeGrace = 200 * time.Millisecond
+
+	// lastWordWait is how long the peer's reason for closing may take to arrive after a write has failed.
+	lastWordWait = 200 * time.Millisecond
 )
 
 // link is the network connection under one MQTT session, as the MQTT library sees it. It adds what the library
@@ -32,6 +35,7 @@ type link struct {
 	socket       net.Conn // what Conn runs on: itself, or the TCP connection under TLS
 	writeTimeout time.Duration
 	guard        guard
+	greeted      atomic.Bool // something has been read: from now on there is a reader
 
 	writing   sync.Mutex
 	published atomic.Uint64 // PUBLISH packets written
@@ -77,6 +81,7 @@ func (l *link) Read(p []byte) (int, error) {
 			_ = l.socket.Close()
 			return 0, bad
 		}
+		l.greeted.Store(true)
 	}
 	if err != nil {
 		l.broke(err, false)
@@ -98,6 +103,7 @@ func (l *link) Write(p []byte) (int, error) {
 		sent += n
 		if err != nil {
 			l.broke(err, true)
+			l.lastWord()
 			return sent, l.why(err)
 		}
 	}
@@ -106,6 +112,16 @@ func (l *link) Write(p []byte) (int, error) {
 		signal(l.wrote)
 	}
 	return len(p), nil
+}
+
+// lastWord reads what the peer may have said before it closed a connection on which CONNECT couldn't even be written.
+// With TLS 1.3 that is where the refusal of a client certificate arrives; the MQTT library wouldn't look.
+func (l *link) lastWord() {
+	if l.greeted.Load() {
+		return
+	}
+	_ = l.SetReadDeadline(time.Now().Add(lastWordWait))
+	_, _ = l.Read(make([]byte, 1))
 }
 
 // SetDeadline bounds reads only: every write has its own deadline.

@@ -51,6 +51,7 @@ func TestLinkOnASlowLine(t *testing.T) {
 func TestLinkOnADeadLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, far := pipe(t, writeTimeout)
+		l.greeted.Store(true)
 		go func() { _, _ = io.ReadFull(far, make([]byte, 10_000)) }()
 		begin := time.Now()
 		n, err := l.Write(make([]byte, MaxPayload))
@@ -111,6 +112,13 @@ func TestLinkSaysWhyItEnded(t *testing.T) {
 		}
 		// What happens afterwards is only the echo.
 		if _, err := l.Write([]byte{1}); !errors.Is(err, connackError(7)) {
+			t.Errorf("Write: %v", err)
+		}
+	})
+	t.Run("refused before the first write", func(t *testing.T) {
+		l, far := pipe(t, 10*time.Millisecond)
+		go func() { _, _ = far.Write([]byte("H")) }()
+		if _, err := l.Write([]byte{1}); !errors.Is(err, notMQTTError{first: 'H'}) {
 			t.Errorf("Write: %v", err)
 		}
 	})

@@ -24,11 +24,11 @@ type pki struct {
 	key    *ecdsa.PrivateKey
 }
 
-func newPKI(t *testing.T) *pki {
+func newPKI(t *testing.T, name string) *pki {
 	t.Helper()
 	p := &pki{dir: t.TempDir(), key: newKey(t)}
 	p.ca = &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
@@ -36,13 +36,15 @@ func newPKI(t *testing.T) *pki {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if p.ca, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
 	p.caFile = filepath.Join(p.dir, "ca.pem")
 	writePEM(t, p.caFile, "CERTIFICATE", der, 0o644)
 	return p
 }
 
-// issue makes a certificate for a host name, or a client if the name has none of a server's use for it, and returns
-// its file and that of its key.
+// issue makes a certificate for a host or a client of that name and returns its file and that of its key.
 func (p *pki) issue(t *testing.T, file, name string, from, until time.Time) (certFile, keyFile string) {
 	t.Helper()
 	key := newKey(t)

@@ -1,0 +1,96 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// delivery is something that was handed to paho and may be unacknowledged.
+type delivery struct {
+	token  mqtt.Token
+	at     time.Time
+	status bool
+}
+
+// send hands one message after the other to paho, each when the one before has been written. Paho's Publish may
+// therefore block only when the connection has just died, and then not for longer than refusePublish.
+func (s *session) send(ctx context.Context) {
+	var published uint64
+	for ctx.Err() == nil {
+		p, ok := s.out.next()
+		if !ok {
+			select {
+			case <-s.out.wake:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		var token mqtt.Token
+		if p.status {
+			token = s.paho.Publish(s.statusTopic, statusQoS, true, p.payload)
+		} else {
+			token = s.paho.Publish(p.topic, s.opts.QoS, false, p.payload)
+		}
+		if failed(token) {
+			// It will never be written: the connection is gone already, or not to be trusted.
+			s.link.abort(s.link.why(token.Error()))
+			return
+		}
+		for published++; s.link.published.Load() < published; {
+			select {
+			case <-s.link.wrote:
+			case <-ctx.Done():
+				return
+			}
+		}
+		s.sent <- delivery{token: token, at: time.Now(), status: p.status}
+	}
+}
+
+// failed reports whether a message certainly won't be acknowledged.
+func failed(token mqtt.Token) bool {
+	select {
+	case <-token.Done():
+		return token.Error() != nil
+	default:
+		return false
+	}
+}
+
+// acknowledge waits for the broker to acknowledge what was sent, in that order. Brokers may acknowledge in another
+// order; the window then moves on when the oldest is there. If nothing moves for the ack timeout it ends the
+// connection, so that everything is sent again on the next.
+func (s *session) acknowledge(ctx context.Context) {
+	var progress time.Time
+	timer := time.NewTimer(s.ackAfter)
+	defer timer.Stop()
+	for {
+		var d delivery
+		select {
+		case d = <-s.sent:
+		case <-ctx.Done():
+			return
+		}
+		since := d.at
+		if progress.After(since) {
+			since = progress
+		}
+		timer.Reset(s.ackAfter - time.Since(since))
+		select {
+		case <-d.token.Done():
+			if d.token.Error() != nil {
+				return // the connection is gone
+			}
+			s.out.ack(d.status)
+			progress = time.Now()
+		case <-timer.C:
+			s.link.abort(errNoAck)
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
