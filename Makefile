@@ -63,7 +63,7 @@ test-binary:
 test-interop: test-packages ## against programs that we did not write: mosquitto and its clients
 	@. $(ENV) && $(REQUIRE) go test -count=1 -v -run Mosquitto . ./telemetry/ | grep -E '^ *(--- |ok|FAIL|PASS|panic)'
 
-lint: native ## formatting, vet, staticcheck and the import rules
+lint: test-packages ## formatting, vet, staticcheck and the import rules
 	@. $(ENV) && third_party/lint/lint.sh
 
 fmt: native ## format the Go sources

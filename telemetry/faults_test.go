@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"crypto/tls"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,47 @@ func TestHalfOpen(t *testing.T) {
 	}
 }
 
+// TestSlowReader: a broker that reads in bursts makes writes wait for longer than the MQTT library would hold on to
+// a message.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, func(_ int, c *peer) {
+		_ = c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+		if c.accept(0) {
+			slow := &peer{Conn: &bursts{Conn: c.Conn}, closed: c.closed}
+			slow.serve(&recorder{})
+		}
+	})
+	a := newAgent(t, options(f.url()).WithTiming(telemetry.Timing{Refuse: 20 * time.Millisecond}))
+	big := make([]byte, telemetry.MaxPayload)
+	for range 16 {
+		if err := a.Publish("dt/big", big); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.run(t)
+	eventually(t, "all acknowledged", func() bool { return a.Stats().Acked == 16 })
+	if s := a.Stats(); s.Reconnects != 0 || s.LastError != "" {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// bursts takes a break after every 256 KB.
+type bursts struct {
+	net.Conn
+	read int
+}
+
+func (b *bursts) Read(p []byte) (int, error) {
+	if b.read > 256<<10 {
+		b.read = 0
+		time.Sleep(100 * time.Millisecond)
+	}
+	n, err := b.Conn.Read(p)
+	b.read += n
+	return n, err
+}
+
 // TestWill: when the connection is cut, the broker publishes the last will.
 func TestWill(t *testing.T) {
 	t.Parallel()
@@ -281,7 +323,9 @@ func TestStopInABlackHole(t *testing.T) {
 func TestFlapping(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, func(_ int, c *peer) { c.accept(0) })
-	a := start(t, options(f.url()).WithTiming(telemetry.Timing{BackoffStart: 20 * time.Millisecond, BackoffMax: 10 * time.Second}))
+	a := start(t, options(f.url()).WithTiming(telemetry.Timing{
+		BackoffStart: 20 * time.Millisecond, BackoffMax: 10 * time.Second, Refuse: 10 * time.Millisecond,
+	}))
 	eventually(t, "it is noticed", func() bool { return a.logged("another client may be using the client id") > 0 })
 	time.Sleep(time.Second)
 	// Nine at the median; a client that began again at each CONNACK would make a hundred.
@@ -326,7 +370,23 @@ func TestTwoClientsWithOneID(t *testing.T) {
 	})
 }
 
-// TestStableAgain: a connection that lasts lets the delays begin anew, and ends the talk of other clients.
+// TestDelaysBeginAnew: a connection that has lasted lets the next delay be short again.
+func TestDelaysBeginAnew(t *testing.T) {
+	t.Parallel()
+	const connections = 16
+	f := newFake(t, func(_ int, c *peer) {
+		if c.accept(0) {
+			time.Sleep(30 * time.Millisecond)
+		}
+	})
+	start(t, options(f.url()).WithTiming(telemetry.Timing{
+		BackoffStart: 2 * time.Millisecond, BackoffMax: time.Minute, Stable: 20 * time.Millisecond, ShortLife: time.Millisecond,
+	}))
+	// Delays that went on growing would take a minute together.
+	eventually(t, "many connections", func() bool { return f.connections() >= connections })
+}
+
+// TestStableAgain: a connection that lasts ends the talk of other clients.
 func TestStableAgain(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, func(n int, c *peer) {

@@ -23,7 +23,8 @@ flock util-linux
 test_needs='mosquitto mosquitto
 mosquitto_sub mosquitto-clients
 file file
-objdump binutils'
+objdump binutils
+shellcheck shellcheck'
 
 present() {
   case $1 in

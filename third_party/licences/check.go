@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,8 +32,11 @@ func compare(facts []fact, rows []row) []string {
 			{"licence text", f.texts, r.texts},
 		}
 		for _, x := range fields {
-			if x.name == "copyright" && x.fact == "" && x.says != "" {
-				continue // no text names a holder, so people did
+			if x.name == "copyright" && x.fact == "" {
+				if x.says == "" {
+					wrong = append(wrong, fmt.Sprintf("%s: say who has the copyright of %s: its texts do not", document, f.module))
+				}
+				continue
 			}
 			if x.fact != x.says {
 				wrong = append(wrong, fmt.Sprintf("%s: the %s of %s is %q, not %q: %s", document, x.name, f.module, x.fact, x.says, repair))
@@ -72,8 +73,8 @@ func recipes() []recipe {
 // cell is the part, its second the version.
 func checkRecipes(root string, doc []byte) ([]string, error) {
 	says := map[string]string{}
-	for lines := bufio.NewScanner(bytes.NewReader(doc)); lines.Scan(); {
-		if cells, err := split(lines.Text()); err == nil && len(cells) > 1 {
+	for line := range strings.Lines(string(doc)) {
+		if cells, err := split(line); err == nil && len(cells) > 1 {
 			says[cells[0]] = cells[1]
 		}
 	}

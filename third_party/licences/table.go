@@ -9,7 +9,7 @@ import (
 
 // The table of Go modules stands between these two lines.
 const (
-	markBegin = "<!-- go-modules: begin (written by go run ./third_party/licences -write; edit only the column Used for) -->"
+	markBegin = "<!-- go-modules: begin (go run ./third_party/licences -write makes this table; it keeps what the column Used for says) -->"
 	markEnd   = "<!-- go-modules: end -->"
 )
 

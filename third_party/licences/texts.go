@@ -107,12 +107,17 @@ func holderLine() *regexp.Regexp {
 // holders joins the copyright notices in texts, each once: "2009 The Go Authors; 2019 Klaus Post". It is empty where
 // no text names a holder.
 func holders(texts []text) string {
-	rights := regexp.MustCompile(`(?i)[\s,.]*all rights reserved\.?`)
+	rights := regexp.MustCompile(`(?i)[\s,]*all rights reserved\.?`)
 	address := regexp.MustCompile(`\s*<[^>]*>`)
+	abbreviation := regexp.MustCompile(`\b(?:Inc|Ltd|Corp|Co)\.$`)
 	var names []string
 	for _, t := range texts {
 		for _, found := range holderLine().FindAllStringSubmatch(t.content, -1) {
-			name := strings.TrimSpace(address.ReplaceAllString(rights.ReplaceAllString(found[1], ""), ""))
+			name := rights.ReplaceAllString(found[1], "")
+			name = strings.TrimSpace(address.ReplaceAllString(name, ""))
+			if !abbreviation.MatchString(name) {
+				name = strings.TrimSuffix(name, ".")
+			}
 			if name != "" && !slices.Contains(names, name) {
 				names = append(names, name)
 			}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints the repository: .golangci.yml's linters and formatting, the import rules of docs/architecture.md, and the
-# shell scripts. Goes on after a failure, so that one run shows everything; exits 1 if anything was found.
+# Lints the repository: .golangci.yml's linters and formatting, the import rules of docs/architecture.md, THIRD_PARTY.md,
+# and the shell scripts. Goes on after a failure, so that one run shows everything; exits 1 if anything was found.
 #
 #   third_party/lint/lint.sh [PACKAGES]   default: all of them
 #   third_party/lint/lint.sh --fix        formats the Go sources instead
@@ -65,6 +65,7 @@ failed=()
 "$golangci" run "${packages[@]}" || failed+=(golangci-lint)
 
 go run ./third_party/lint/imports || failed+=("import rules")
+go run ./third_party/licences || failed+=("third-party works")
 
 shellcheck=$(command -v shellcheck) ||
   shellcheck=$(publish shellcheck "$(dpkg --print-architecture)" "$(key "$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")")" unpack_shellcheck)/shellcheck
