@@ -203,6 +203,8 @@ func TestMosquitto(t *testing.T) {
 		t.Errorf("got %d bytes, want %d", len(msg.Payload()), len(big))
 	}
 
+	// A message whose acknowledgement the cut catches would come twice.
+	eventually(t, "all acknowledged", func() bool { return a.Stats().Acked == 2 })
 	p.cut()
 	if s := parseStatus(t, receive(t, got).Payload()); s.State != telemetry.Offline || s.Reason != telemetry.ConnectionLost {
 		t.Errorf("the will is %+v", s)

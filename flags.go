@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"gnomon/engine"
+)
+
+// modelFlags are the flags of every command that runs a model on files.
+type modelFlags struct {
+	model, manifest, library string
+	sessions, threads        int
+	score, iou               float32 // 0: the model's
+	allClasses               bool    // see loadOptions
+}
+
+func (f *modelFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.model, "model", defaultModel, "model file, or default for the one inside the binary")
+	c.Flags().StringVar(&f.manifest, "manifest", "", "manifest of the model (default: the .yaml beside it)")
+	c.Flags().StringVar(&f.library, "library", "", "ONNX Runtime library to load instead of the embedded one")
+	c.Flags().IntVar(&f.sessions, "sessions", 0, "frames in work at once (default: by the number of cores)")
+	c.Flags().IntVar(&f.threads, "threads", 0, "threads for each of them (default: by the number of cores)")
+}
+
+// maxLanes bounds --sessions and --threads, as the configuration does.
+const maxLanes = 64
+
+// open loads the runtime and the model. close ends both.
+func (f *modelFlags) open() (slot *engine.Slot, closeAll func() error, err error) {
+	if f.sessions < 0 || f.sessions > maxLanes || f.threads < 0 || f.threads > maxLanes {
+		return nil, nil, usage("--sessions and --threads must be between 1 and %d", maxLanes)
+	}
+	for name, v := range map[string]float32{"--score": f.score, "--iou": f.iou} {
+		if !(v >= 0 && v <= 1) {
+			return nil, nil, usage("%s must be between 0 and 1", name)
+		}
+	}
+	m, err := readModel(f.model, f.manifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	rt, err := openRuntime(f.library)
+	if err != nil {
+		return nil, nil, err
+	}
+	model, err := loadModel(rt, m, loadOptions{Lanes: chooseLanes(f.sessions, f.threads, false), MinScore: f.score, IoU: f.iou, AllClasses: f.allClasses})
+	if err != nil {
+		return nil, nil, errors.Join(err, rt.Close())
+	}
+	slot = engine.NewSlot(model)
+	return slot, func() error { return errors.Join(slot.Close(context.Background()), rt.Close()) }, nil
+}
