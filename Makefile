@@ -38,6 +38,7 @@ test-packages: native
 	@third_party/packages.sh test
 
 build: native ## bin/gnomon, one file
+	@echo "compiling bin/gnomon (the first time a few minutes)"
 	@. $(ENV) && go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gnomon . && cp -u "$$GNOMON_SAMPLE" bin/sample.avi
 	@ls -l --block-size=M bin/gnomon | awk '{ print "bin/gnomon: " $$5 }'
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -80,7 +81,7 @@ func execute(ctx context.Context) int {
 // runAgent is the agent: it starts what takes data before what makes it, and stops in the opposite order.
 //
 //	sources -> pipeline (model) -> watcher -> outbox -> MQTT
-func runAgent(ctx context.Context, cfg *config.Config, stdout io.Writer) (err error) {
+func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, stdout io.Writer) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ui := newBoard(stdout)
@@ -125,6 +126,9 @@ func runAgent(ctx context.Context, cfg *config.Config, stdout io.Writer) (err er
 	}
 	if err := ui.open(agent, stop); err != nil {
 		return err
+	}
+	if duration > 0 {
+		time.AfterFunc(duration, stop)
 	}
 	screen := inBackground(ui.run)
 	err = agent.run(ctx)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -38,13 +37,7 @@ func runCommand() *cobra.Command {
 				}
 				cfg = *loaded
 			}
-			ctx := c.Context()
-			if duration > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, duration)
-				defer cancel()
-			}
-			return runAgent(ctx, &cfg, c.OutOrStdout())
+			return runAgent(c.Context(), &cfg, duration, c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&path, "config", "", "configuration file; see gnomon config default")

@@ -6,6 +6,9 @@
 target=${1:-linux-$(dpkg --print-architecture)}
 root=$(cd "$here/.." && pwd)
 "$here/packages.sh" build
+if ! compgen -G "$cache/parts/opencv-$target-*" >/dev/null; then
+  say "first build: about 20 minutes on 2 cores (FFmpeg 3, OpenCV 15, ONNX Runtime and the default model 1 each)"
+fi
 
 ffmpeg=$("$here/ffmpeg.sh" "$target") # first, so that its progress is not inside OpenCV's
 opencv=$("$here/opencv.sh" "$target")
