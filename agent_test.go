@@ -302,6 +302,26 @@ func TestAgentEnds(t *testing.T) {
 	}
 }
 
+// A camera that accepts the connection and then says nothing keeps nobody: the agent says that it cannot be opened,
+// and a signal ends it in time although the decoder does not come back.
+func TestStopWithSilentCamera(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts; nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	yaml := fmt.Sprintf("device: {thing: t}\nsources:\n  cam: {uri: 'rtsp://user:secret@%s/x'}\nlog: {format: json}\n", silent.Addr())
+	r := start(t, "run", "--config", write(t, filepath.Join(t.TempDir(), "g.yaml"), []byte(yaml)))
+	await(t, "the first line about the state", r.lines, func(s string) bool { return strings.HasPrefix(s, "cam: starting") })
+	r.stop(syscall.SIGTERM) // while the decoder waits
+	r = start(t, "run", "--config", write(t, filepath.Join(t.TempDir(), "g.yaml"), []byte(yaml)))
+	said := await(t, "word of the silent camera", r.lines, func(s string) bool { return strings.Contains(s, "cannot be opened within 10s") })
+	if strings.Contains(said, "secret") {
+		t.Errorf("the password is in the log: %s", said)
+	}
+	r.stop(syscall.SIGTERM) // while waiting to try again
+}
+
 // A broker that is not there, refuses or hangs up is named with the reason; nothing was delivered, so the run failed.
 func TestBadBroker(t *testing.T) {
 	dropping, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,6 +3,7 @@
 package tensor
 
 import (
+	"fmt"
 	"image"
 	"math/rand/v2"
 	"testing"
@@ -66,5 +67,31 @@ func TestProcessEqualsOpenCV(t *testing.T) {
 		t.Errorf("%.4f %% of all bytes differ from OpenCV's by one; at most 0.1 %% may", 100*share)
 	} else {
 		t.Logf("%d of %d bytes differ by one", differ, total)
+	}
+}
+
+// What the fused pass replaces: OpenCV's resize, then blobFromImage, on one thread.
+func BenchmarkOpenCV(b *testing.B) {
+	gocv.SetNumThreads(1)
+	for _, s := range [][4]int{{640, 480, 416, 312}, {768, 576, 416, 312}, {1920, 1080, 640, 360}} {
+		b.Run(fmt.Sprintf("%dx%d to %dx%d", s[0], s[1], s[2], s[3]), func(b *testing.B) {
+			f := randomFrame(rand.New(rand.NewPCG(9, 10)), s[0], s[1], 0)
+			src, err := gocv.NewMatFromBytes(s[1], s[0], gocv.MatTypeCV8UC3, f.Pix)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = src.Close() }()
+			small := gocv.NewMat()
+			defer func() { _ = small.Close() }()
+			for b.Loop() {
+				if err := gocv.Resize(src, &small, image.Pt(s[2], s[3]), 0, 0, gocv.InterpolationLinear); err != nil {
+					b.Fatal(err)
+				}
+				blob := gocv.BlobFromImage(small, 1/255.0, image.Pt(s[2], s[3]), gocv.Scalar{}, true, false)
+				if err := blob.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -13,13 +13,53 @@
 #define LEVELS
 #endif
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+// Four columns at a time: both pixels of a column come with one load, are spread to 16 bits beside each other, and one
+// multiply-add makes blue, green and red of it. Returns how many columns are done. The sums are those of the plain
+// loop, so the bytes are too.
+__attribute__((target("ssse3"))) static int horizontal_vector(const gnomon_plan *p, const uint8_t *row, int16_t *restrict out) {
+  const int n = p->new_w;
+  const __m128i spread = _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
+  const __m128i pair = _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, -1, -1, -1, -1);
+  int x = 0;
+  for (; x + 4 <= p->near_w; x += 4) {
+    __m128i v[4];
+    for (int k = 0; k < 4; k++) {
+      int32_t w;
+      memcpy(&w, p->wx + 2 * (x + k), sizeof w);
+      const __m128i px = _mm_shuffle_epi8(_mm_loadl_epi64((const __m128i *)(row + p->x0[x + k])), spread);
+      v[k] = _mm_srai_epi32(_mm_madd_epi16(px, _mm_set1_epi32(w)), 4);
+    }
+    const __m128i lo = _mm_shuffle_epi8(_mm_packs_epi32(v[0], v[1]), pair);  // b0 b1 g0 g1 r0 r1
+    const __m128i hi = _mm_shuffle_epi8(_mm_packs_epi32(v[2], v[3]), pair);
+    const __m128i bg = _mm_unpacklo_epi32(lo, hi);
+    _mm_storel_epi64((__m128i *)(out + x), bg);
+    _mm_storel_epi64((__m128i *)(out + n + x), _mm_unpackhi_epi64(bg, bg));
+    _mm_storel_epi64((__m128i *)(out + 2 * n + x), _mm_unpackhi_epi32(lo, hi));
+  }
+  return x;
+}
+
+static int horizontal_fast(const gnomon_plan *p, const uint8_t *row, int16_t *restrict out) {
+  return __builtin_cpu_supports("ssse3") ? horizontal_vector(p, row, out) : 0;
+}
+#else
+static int horizontal_fast(const gnomon_plan *p, const uint8_t *row, int16_t *restrict out) {
+  (void)p, (void)row, (void)out;
+  return 0;
+}
+#endif
+
 // One source row, resized horizontally: three planes of values with 7 fractional bits (0..255 << 7 fits int16).
 static void horizontal(const gnomon_plan *p, const uint8_t *row, int16_t *restrict out) {
   const int n = p->new_w;
   int16_t *restrict b = out, *restrict g = out + n, *restrict r = out + 2 * n;
-  for (int x = 0; x < n; x++) {
+  for (int x = horizontal_fast(p, row, out); x < n; x++) {
     const uint8_t *s = row + p->x0[x], *t = row + p->x1[x];
-    const int w0 = p->wx0[x], w1 = p->wx1[x];
+    const int w0 = p->wx[2 * x], w1 = p->wx[2 * x + 1];
     b[x] = (int16_t)((s[0] * w0 + t[0] * w1) >> 4);
     g[x] = (int16_t)((s[1] * w0 + t[1] * w1) >> 4);
     r[x] = (int16_t)((s[2] * w0 + t[2] * w1) >> 4);

@@ -13,7 +13,8 @@ typedef struct {
   int32_t pad_x, pad_y;           // its place in the tensor, pixels
   int32_t dst_w, dst_h;           // tensor, pixels
   int32_t *x0, *x1;               // [new_w] byte offsets of the two source pixels in a row
-  int16_t *wx0, *wx1;             // [new_w] their weights
+  int16_t *wx;                    // [new_w][2] their weights
+  int32_t near_w;                 // columns below it may read 8 bytes at x0: both pixels, and still inside the row
   int32_t *y0, *y1;               // [new_h] source rows
   int16_t *wy0, *wy1;             // [new_h] their weights
   int16_t *rows;                  // [2][3][new_w] two horizontally resized rows, planar, 7 fractional bits

@@ -29,6 +29,9 @@ type Options struct {
 	Pad   [3]uint8   // colour of the padding, in the model's order of channels
 }
 
+// vectorLoad is how many bytes the vector code reads at a pixel.
+const vectorLoad = 8
+
 // weightOne is the weight 1 in the 11-bit fixed point of the resize.
 const weightOne = 1 << 11
 
@@ -129,13 +132,14 @@ func carved[T any](c *carve, n int) []T {
 func (p *Preprocessor) makePlan(t letterbox.Transform) {
 	w, h := t.NewW, t.NewH
 	line := func(n int) int { return (n + 63) / 64 * 64 }
-	total := 2*line(4*w) + 2*line(2*w) + 2*line(4*h) + 2*line(2*h) + line(2*2*3*w) + line(3*w)
+	total := 2*line(4*w) + line(2*2*w) + 2*line(4*h) + 2*line(2*h) + line(2*2*3*w) + line(3*w)
 	c := carve{C.aligned_alloc(64, C.size_t(total))}
 	x0, x1 := carved[C.int32_t](&c, w), carved[C.int32_t](&c, w)
-	wx0, wx1 := carved[C.int16_t](&c, w), carved[C.int16_t](&c, w)
+	wx := carved[C.int16_t](&c, 2*w)
 	y0, y1 := carved[C.int32_t](&c, h), carved[C.int32_t](&c, h)
 	wy0, wy1 := carved[C.int16_t](&c, h), carved[C.int16_t](&c, h)
 	rows, out := carved[C.int16_t](&c, 2*3*w), carved[C.uint8_t](&c, 3*w)
+	near := 0
 	for x := range w {
 		i, frac := sample(x, t.SrcW, w)
 		// Outside the picture OpenCV gives the edge column the whole weight.
@@ -147,7 +151,10 @@ func (p *Preprocessor) makePlan(t letterbox.Transform) {
 			i, j, frac = t.SrcW-1, t.SrcW-1, 0
 		}
 		x0[x], x1[x] = C.int32_t(3*i), C.int32_t(3*j)
-		wx0[x], wx1[x] = weights(frac)
+		wx[2*x], wx[2*x+1] = weights(frac)
+		if x == near && 3*i+vectorLoad <= 3*t.SrcW && (j == i+1 || wx[2*x+1] == 0) {
+			near++
+		}
 	}
 	for y := range h {
 		i, frac := sample(y, t.SrcH, h)
@@ -157,7 +164,7 @@ func (p *Preprocessor) makePlan(t letterbox.Transform) {
 	p.plan = C.gnomon_plan{
 		new_w: C.int32_t(w), new_h: C.int32_t(h), pad_x: C.int32_t(t.PadX), pad_y: C.int32_t(t.PadY),
 		dst_w: C.int32_t(t.DstW), dst_h: C.int32_t(t.DstH),
-		x0: &x0[0], x1: &x1[0], wx0: &wx0[0], wx1: &wx1[0],
+		x0: &x0[0], x1: &x1[0], wx: &wx[0], near_w: C.int32_t(near),
 		y0: &y0[0], y1: &y1[0], wy0: &wy0[0], wy1: &wy1[0], rows: &rows[0], line: &out[0],
 	}
 }
