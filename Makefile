@@ -26,7 +26,7 @@ TESTFLAGS ?=
 # Tests that need something skip without it; where the Makefile has made it, its absence is a failure.
 REQUIRE := GNOMON_REQUIRE_MOSQUITTO=1 GNOMON_REQUIRE_PARTS=1
 
-.PHONY: help native test-packages build run test test-pure test-bare test-binary test-interop lint fmt bench gpu-test clean
+.PHONY: help native test-packages build run test test-pure test-bare test-binary test-cache test-interop lint fmt bench gpu-test clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ build: native ## bin/gnomon, one file
 run: build ## the demo: sample video, default model, a broker, a live screen
 	@bin/gnomon run
 
-test: test-packages build test-pure test-bare test-binary ## every test; the last lines are go test's own
+test: test-packages build test-pure test-bare test-binary test-cache ## every test; the last lines are go test's own
 	@. $(ENV) && $(REQUIRE) go test -race -timeout 30m $(TESTFLAGS) ./... ./testdata/gen
 
 # The packages without cgo, on their own: they must build and pass where there is neither OpenCV nor a C compiler.
@@ -60,6 +60,10 @@ test-bare:
 # What is promised of the file that people copy.
 test-binary:
 	@third_party/test-binary.sh bin/gnomon
+
+# What is promised of the cache that the recipes share.
+test-cache:
+	@third_party/test-lib.sh
 
 test-interop: test-packages ## against programs that we did not write: mosquitto and its clients
 	@. $(ENV) && $(REQUIRE) go test -count=1 -v -run Mosquitto . ./telemetry/ | grep -E '^ *(--- |ok|FAIL|PASS|panic)'

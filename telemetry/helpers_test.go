@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -216,13 +217,13 @@ type broker struct {
 
 func newBroker(t *testing.T) *broker {
 	t.Helper()
-	b := &broker{}
+	b := &broker{addr: "mqtt://127.0.0.1:" + freePort(t)}
 	b.start(t)
 	t.Cleanup(func() { b.stop() })
 	return b
 }
 
-// start starts the broker, on the port that it had before if it had one.
+// start starts the broker, always on the same port.
 func (b *broker) start(t *testing.T) {
 	t.Helper()
 	addr := strings.TrimPrefix(b.addr, "mqtt://")
@@ -244,15 +245,21 @@ func (b *broker) start(t *testing.T) {
 	}
 }
 
-// freePort finds a port that nothing listens on.
+// freePort finds a port that nothing listens on, below those that the system hands out for outgoing connections, so
+// that it stays free while a broker is down.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(20_000 + rand.IntN(12_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return port
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no free port found")
+	return ""
 }
 
 // add records a PUBLISH that a fake broker got.
