@@ -315,11 +315,39 @@ func TestStopWithSilentCamera(t *testing.T) {
 	await(t, "the first line about the state", r.lines, func(s string) bool { return strings.HasPrefix(s, "cam: starting") })
 	r.stop(syscall.SIGTERM) // while the decoder waits
 	r = start(t, "run", "--config", write(t, filepath.Join(t.TempDir(), "g.yaml"), []byte(yaml)))
-	said := await(t, "word of the silent camera", r.lines, func(s string) bool { return strings.Contains(s, "cannot be opened within 10s") })
+	said := await(t, "word of the silent camera", r.lines, func(s string) bool { return strings.Contains(s, "cannot be opened: check the address") })
 	if strings.Contains(said, "secret") {
 		t.Errorf("the password is in the log: %s", said)
 	}
 	r.stop(syscall.SIGTERM) // while waiting to try again
+}
+
+// A reader that takes nothing from our output does not keep the process alive after a signal.
+func TestStopWithBlockedOutput(t *testing.T) {
+	needSample(t)
+	c := command(t, "run")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if _, err := w.Write(make([]byte, 64<<10)); err != nil { // as much as a pipe holds
+		t.Fatal(err)
+	}
+	c.Stdout = w
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	time.Sleep(3 * time.Second) // long enough to be stuck; if it is not yet, the test still holds
+	begin := time.Now()
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	err = c.Wait()
+	if took := time.Since(begin); took > 10*time.Second || c.ProcessState.ExitCode() != exitFailed {
+		t.Errorf("%v after %v", err, took)
+	}
 }
 
 // A broker that is not there, refuses or hangs up is named with the reason; nothing was delivered, so the run failed.

@@ -73,7 +73,8 @@ func (b *board) open(a *agent, quit func()) error {
 		return err
 	}
 	s, err := newScreen()
-	if err != nil {
+	if err != nil { // a terminal that cannot place its cursor: lines then
+		_, err := fmt.Fprintf(b.out, "no screen (%v), but lines\n%s\n", err, a.hint())
 		return err
 	}
 	a.watchers[0].view = &thumbnail{}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +26,9 @@ func detectCommand() *cobra.Command {
 		Example: "  gnomon detect street.jpg\n  gnomon detect --json --model yolo11n.onnx --annotate out.mp4 street.avi > street.jsonl",
 		Args:    atLeastOne("a picture, a folder or a video"),
 		RunE: func(c *cobra.Command, inputs []string) error {
+			if err := flags.check(c); err != nil {
+				return err
+			}
 			return runDetect(c.Context(), &flags, inputs, annotate, asJSON, c.OutOrStdout())
 		},
 	}
@@ -46,6 +51,9 @@ func runDetect(ctx context.Context, flags *modelFlags, inputs []string, annotate
 		if err != nil {
 			return err
 		}
+	}
+	if err := checkOutputs(inputs, annotate); err != nil {
+		return err
 	}
 	slot, closeAll, err := flags.open()
 	if err != nil {
@@ -71,4 +79,61 @@ func runDetect(ctx context.Context, flags *modelFlags, inputs []string, annotate
 		renderRows(out, rows)
 	}
 	return errors.Join(failed...)
+}
+
+// checkOutputs refuses to annotate over an input, or two inputs into one file.
+func checkOutputs(inputs []string, annotate string) error {
+	if annotate == "" {
+		return nil
+	}
+	from := map[string]string{} // input by output
+	var files []string
+	for _, in := range inputs {
+		path, err := inputPath(in)
+		if err != nil {
+			return err
+		}
+		outs, ins, err := annotated(in, path, annotate)
+		if err != nil {
+			return err
+		}
+		for i, out := range outs {
+			if other, twice := from[out]; twice {
+				return usage("--annotate would write %s twice, for %s and %s; annotate them one at a time", out, other, ins[i])
+			}
+			from[out] = ins[i]
+		}
+		files = append(files, ins...)
+	}
+	for out := range from {
+		st, err := os.Stat(out)
+		if err != nil {
+			continue // it does not exist yet
+		}
+		for _, in := range files {
+			if other, err := os.Stat(in); err == nil && os.SameFile(st, other) {
+				return usage("--annotate would write over the input %s", in)
+			}
+		}
+	}
+	return nil
+}
+
+// annotated lists the files that annotating an input writes, each with the file that it is made from.
+func annotated(input, path, annotate string) (outs, ins []string, err error) {
+	out := annotatePath(annotate, input)
+	if kind, err := camera.Classify(path); err != nil || kind != camera.Folder {
+		return []string{out}, []string{path}, nil //nolint:nilerr // what is wrong with the input is said when it is opened
+	}
+	pictures, err := camera.Pictures(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !isDir(out) {
+		return []string{out}, pictures[:1], nil
+	}
+	for _, p := range pictures {
+		outs = append(outs, filepath.Join(out, filepath.Base(p)))
+	}
+	return outs, pictures, nil
 }

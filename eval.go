@@ -48,6 +48,9 @@ func evalCommand() *cobra.Command {
 			if annotations == "" || images == "" {
 				return usage("gnomon eval needs --annotations and --images; see gnomon eval --help")
 			}
+			if err := flags.check(c); err != nil {
+				return err
+			}
 			e, err := evaluate(c.Context(), &flags, annotations, images, results)
 			if err != nil {
 				return err
@@ -97,6 +100,9 @@ func evaluate(ctx context.Context, flags *modelFlags, annotations, images, resul
 	if err != nil {
 		return e, err
 	}
+	if len(truth.Images) == 0 {
+		return e, fmt.Errorf("%s names no pictures", annotations)
+	}
 	var files []string
 	for _, img := range truth.Images {
 		path := filepath.Join(images, img.FileName)
@@ -105,12 +111,15 @@ func evaluate(ctx context.Context, flags *modelFlags, annotations, images, resul
 		}
 		files = append(files, path)
 	}
-	var out *os.File
-	if resultsPath != "" { // before the work, not after it
-		if out, err = os.Create(resultsPath); err != nil {
+	var out *os.File // beside the results of the last run, which stay until these are whole
+	if resultsPath != "" {
+		if out, err = os.CreateTemp(filepath.Dir(resultsPath), filepath.Base(resultsPath)+".*"); err != nil {
 			return e, fmt.Errorf("--results: %w", err)
 		}
-		defer func() { err = errors.Join(err, out.Close()) }()
+		defer func() {
+			_ = out.Close()
+			_ = os.Remove(out.Name()) // renamed by then if all went well
+		}()
 	}
 	slot, closeAll, err := flags.open()
 	if err != nil {
@@ -145,7 +154,12 @@ func evaluate(ctx context.Context, flags *modelFlags, annotations, images, resul
 	e.Seconds = time.Since(start).Seconds()
 	_ = sink.bar.Finish()
 	if out != nil {
-		if err := bench.WriteResults(out, sink.results); err != nil {
+		const readable = 0o644 // like any file that a program is told to write
+		err := errors.Join(bench.WriteResults(out, sink.results), out.Chmod(readable), out.Close())
+		if err == nil {
+			err = os.Rename(out.Name(), resultsPath)
+		}
+		if err != nil {
 			return e, fmt.Errorf("--results: %w", err)
 		}
 	}

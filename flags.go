@@ -25,19 +25,26 @@ func (f *modelFlags) register(c *cobra.Command) {
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads for each of them (default: by the number of cores)")
 }
 
+// check refuses values that make no sense. A threshold of 0 stands for the model's own, so it cannot be asked for.
+func (f *modelFlags) check(c *cobra.Command) error {
+	for name, v := range map[string]int{"sessions": f.sessions, "threads": f.threads} {
+		if c.Flags().Changed(name) && (v < 1 || v > maxLanes) {
+			return usage("--%s must be between 1 and %d", name, maxLanes)
+		}
+	}
+	for name, v := range map[string]float32{"score": f.score, "iou": f.iou} {
+		if c.Flags().Changed(name) && !(v > 0 && v <= 1) {
+			return usage("--%s must be above 0 and at most 1", name)
+		}
+	}
+	return nil
+}
+
 // maxLanes bounds --sessions and --threads, as the configuration does.
 const maxLanes = 64
 
 // open loads the runtime and the model. close ends both.
 func (f *modelFlags) open() (slot *engine.Slot, closeAll func() error, err error) {
-	if f.sessions < 0 || f.sessions > maxLanes || f.threads < 0 || f.threads > maxLanes {
-		return nil, nil, usage("--sessions and --threads must be between 1 and %d", maxLanes)
-	}
-	for name, v := range map[string]float32{"--score": f.score, "--iou": f.iou} {
-		if !(v >= 0 && v <= 1) {
-			return nil, nil, usage("%s must be between 0 and 1", name)
-		}
-	}
 	m, err := readModel(f.model, f.manifest)
 	if err != nil {
 		return nil, nil, err

@@ -31,10 +31,17 @@ const (
 	exitUsage  = 2 // wrong arguments or configuration: nothing was started
 )
 
+// stopLimit is the longest that the process lives after a signal. Whatever is stuck by then (a reader that takes
+// nothing from our output, a driver, a model that is still loading) is left behind.
+const stopLimit = 4800 * time.Millisecond
+
+func giveUp() { os.Exit(exitFailed) }
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, func() { time.AfterFunc(stopLimit, giveUp) })
 	camera.Setup()
 	os.Exit(execute(ctx))
 }
@@ -118,7 +125,7 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, slot.Close(ctx)) }() // ctx has ended by then: it does not wait for a hung run
+	defer func() { err = errors.Join(err, slot.Close(ctx)) }() // ctx has ended by then: runs in progress are interrupted
 
 	// Sources last. They run until they end, or until a signal, --duration or the screen's q ends ctx.
 	if err := agent.watch(); err != nil {
@@ -133,5 +140,5 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 	screen := inBackground(ui.run)
 	err = agent.run(ctx)
 	stop()
-	return errors.Join(err, screen.stop(), mqtt.stop(), ui.summary())
+	return errors.Join(err, mqtt.stop(), screen.stop(), ui.summary())
 }

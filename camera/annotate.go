@@ -54,7 +54,7 @@ func NewAnnotator(out string, fps float64) (*Annotator, error) {
 	a := &Annotator{out: out, fps: fps}
 	if st, err := os.Stat(out); err == nil && st.IsDir() {
 		a.folder = true
-	} else if ext := strings.ToLower(filepath.Ext(out)); videoCodec(ext) == "" && !pictureExtensions(out) {
+	} else if ext := strings.ToLower(filepath.Ext(out)); videoCodec(ext) == "" && !pictureExtension(out) {
 		return nil, fmt.Errorf("%s: cannot tell from the name what to write; use .avi, .mp4, .mov or .mkv for video, .jpg or .png for a picture, or an existing directory", out)
 	}
 	if err := writable(a.probePath()); err != nil {

@@ -8,7 +8,6 @@ package camera
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,8 +67,8 @@ type Options struct {
 	FPS           float64 // devices: the rate to ask for; 0: the device's choice
 }
 
-// devicePrefix is where Linux keeps video devices.
-const devicePrefix = "/dev/video"
+// devicePrefix is where Linux keeps video devices, under several names: /dev/video0, /dev/v4l/by-id/….
+const devicePrefix = "/dev/"
 
 // Classify says what a URI names, with an error for a file that does not exist or is not readable.
 func Classify(uri string) (Kind, error) {
@@ -128,8 +127,8 @@ func pictureMagic(head []byte) bool {
 	return false
 }
 
-// pictureExtensions are the files that a folder source takes.
-func pictureExtensions(name string) bool {
+// pictureExtension tells the files that a folder source takes.
+func pictureExtension(name string) bool {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".jpg", ".jpeg", ".png", ".bmp":
 		return true
@@ -137,11 +136,40 @@ func pictureExtensions(name string) bool {
 	return false
 }
 
-// Redact hides the password of a URI, for logs and errors.
+// Redact hides the user and the password of a URI, for logs and errors. It does not parse: what is no valid URL may
+// hold a password too.
 func Redact(uri string) string {
-	u, err := url.Parse(uri)
-	if err != nil || u.User == nil {
+	scheme, rest, ok := strings.Cut(uri, "://")
+	if !ok {
 		return uri
 	}
-	return u.Redacted()
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		return scheme + "://***" + rest[at:]
+	}
+	return uri
+}
+
+// Pictures lists the files that a folder source reads: those of a directory by name, or the one picture.
+func Pictures(uri string) ([]string, error) {
+	st, err := os.Stat(uri)
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		return []string{uri}, nil
+	}
+	entries, err := os.ReadDir(uri) // sorted by name
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		if !e.IsDir() && pictureExtension(e.Name()) {
+			files = append(files, filepath.Join(uri, e.Name()))
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s: no pictures in this folder (.jpg, .jpeg, .png, .bmp): %w", uri, ErrNotMedia)
+	}
+	return files, nil
 }

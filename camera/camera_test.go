@@ -5,7 +5,9 @@ package camera
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -172,21 +174,77 @@ func TestRealtimePacing(t *testing.T) {
 
 func TestTruncatedVideo(t *testing.T) {
 	leakFree(t)
-	whole, err := os.ReadFile(clip(t, "a.avi", 60))
+	for _, name := range []string{"a.avi", "a.mkv", "a.mp4"} {
+		path := clip(t, name, 60)
+		if cutShort(path) {
+			t.Errorf("%s: the whole file is taken for cut short", name)
+		}
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := write(t, t.TempDir(), name, whole[:len(whole)/2])
+		if !cutShort(cut) {
+			t.Errorf("%s: half of it is taken for whole", name)
+		}
+		src, err := Open(Options{Name: "cut", URI: cut})
+		if name == "a.mp4" { // its index is at the end
+			if !errors.Is(err, ErrNotMedia) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs, _, _, err := readAll(t, src, 100)
+		if !errors.Is(err, ErrTruncated) || len(seqs) < 10 {
+			t.Errorf("%s: %d frames and %v", name, len(seqs), err)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"rtsp://user:p%ss@cam/x": "rtsp://***@cam/x", "rtsp://u:1#x@cam/y": "rtsp://***@cam/y", "rtsp://cam/x": "rtsp://cam/x",
+		"/a@b/c.avi": "/a@b/c.avi", "http://a:b/c@d/e": "http://***@d/e",
+	} {
+		if got := Redact(in); got != want {
+			t.Errorf("%s becomes %s, want %s", in, got, want)
+		}
+	}
+}
+
+// A small file that claims a huge picture is refused before anything is decoded.
+func TestHugePicture(t *testing.T) {
+	leakFree(t)
+	whole := picture(t, 16, 16, false)
+	binary.BigEndian.PutUint32(whole[16:], 40000) // width and height in IHDR, and its checksum
+	binary.BigEndian.PutUint32(whole[20:], 40000)
+	binary.BigEndian.PutUint32(whole[29:], crc32.ChecksumIEEE(whole[12:29]))
+	src, err := Open(Options{Name: "p", URI: write(t, t.TempDir(), "huge.png", whole)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "cut.avi")
-	if err := os.WriteFile(path, whole[:len(whole)/2], 0o600); err != nil {
-		t.Fatal(err)
+	if _, _, _, err = readAll(t, src, 1); err == nil || !strings.Contains(err.Error(), "40000x40000 pixels, more than the 134217728") {
+		t.Error(err)
 	}
-	src, err := Open(Options{Name: "cut", URI: path})
+}
+
+// Reading frames allocates nothing on the Go heap once the buffers are there.
+func TestReadDoesNotAllocate(t *testing.T) {
+	src, err := Open(Options{Name: "clip", URI: clip(t, "a.avi", 200)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	seqs, _, _, err := readAll(t, src, 100)
-	if !errors.Is(err, ErrTruncated) || len(seqs) < 10 || !strings.Contains(err.Error(), "announces 60 frames") {
-		t.Errorf("%d frames and %v", len(seqs), err)
+	var f engine.Frame
+	defer func() { _ = errors.Join(f.Close(), src.Close()) }()
+	if n := testing.AllocsPerRun(100, func() {
+		if err := src.Read(context.Background(), &f); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a frame, want 0", n)
 	}
 }
 
@@ -288,9 +346,9 @@ func TestOpenErrors(t *testing.T) {
 		{empty, "no pictures in this folder (.jpg, .jpeg, .png, .bmp)"},
 		{"/dev/video97", "/dev/video97: no such camera; `ls /dev/video*` shows those that there are"},
 		{"gopher://x/y", `the scheme "gopher" is not known; use a path, /dev/videoN, rtsp://, rtmp://, http://, udp:// or tcp://`},
-		{"rtsps://user:secret@h/y", "rtsps://user:xxxxx@h/y: encrypted streams are not built in; use rtsp, or a proxy on this machine"},
-		{"rtsp://user:secret@127.0.0.1:1/y", "rtsp://user:xxxxx@127.0.0.1:1/y cannot be opened within 10s: check the address, the user and the password, and that the camera is up"},
-		{"/dev/null", "/dev/null is not a regular file"},
+		{"rtsps://user:secret@h/y", "rtsps://***@h/y: encrypted streams are not built in; use rtsp, or a proxy on this machine"},
+		{"rtsp://user:secret@127.0.0.1:1/y", "rtsp://***@127.0.0.1:1/y cannot be opened: check the address, the user and the password, and that the camera is up"},
+		{"/dev/null", "/dev/null cannot be opened: it is in use by another program, is not a capture device, or this user may not read it (group video)"},
 	}
 	for _, row := range rows {
 		src, err := Open(Options{Name: "x", URI: row.uri})

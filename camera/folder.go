@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	_ "image/jpeg" // sizes of pictures
+	_ "image/png"  // sizes of pictures
 	"io"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +21,9 @@ import (
 )
 
 const (
+	// maxPixels bounds a picture: 134 million pixels, more than any camera makes, are 400 MB as BGR.
+	maxPixels = 1 << 27
+
 	// maxPictureBytes bounds a picture file; the largest camera raws have a tenth of it.
 	maxPictureBytes = 256 << 20
 
@@ -46,28 +51,11 @@ func openFolder(o Options) (*folder, error) {
 	if o.Files != nil {
 		return &folder{o: o, files: o.Files}, nil
 	}
-	st, err := os.Stat(o.URI)
+	files, err := Pictures(o.URI)
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{o: o}
-	if !st.IsDir() {
-		f.files = []string{o.URI}
-		return f, nil
-	}
-	entries, err := os.ReadDir(o.URI) // sorted by name
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if !e.IsDir() && pictureExtensions(e.Name()) {
-			f.files = append(f.files, filepath.Join(o.URI, e.Name()))
-		}
-	}
-	if len(f.files) == 0 {
-		return nil, fmt.Errorf("%s: no pictures in this folder (.jpg, .jpeg, .png, .bmp): %w", o.URI, ErrNotMedia)
-	}
-	return f, nil
+	return &folder{o: o, files: files}, nil
 }
 
 // Name is the source's name.
@@ -120,7 +108,7 @@ func (f *folder) load(path string, dst *engine.Frame) error {
 	if err != nil {
 		return err
 	}
-	if err := complete(data); err != nil {
+	if err := errors.Join(complete(data), bounded(data)); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	b := bufferOf(dst)
@@ -136,6 +124,16 @@ func (f *folder) load(path string, dst *engine.Frame) error {
 	f.seq++
 	if err := b.expose(dst); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// bounded refuses pictures that would fill the memory: a small file may claim any size. What the standard decoders
+// cannot read is left to OpenCV and its own, wider limit.
+func bounded(data []byte) error {
+	c, _, err := image.DecodeConfig(bytes.NewReader(data))
+	if err == nil && c.Width*c.Height > maxPixels {
+		return fmt.Errorf("the picture has %dx%d pixels, more than the %d that are allowed", c.Width, c.Height, maxPixels)
 	}
 	return nil
 }

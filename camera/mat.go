@@ -19,22 +19,14 @@ var liveMats atomic.Int64
 // LiveMats is the number of OpenCV pictures that frames, annotators and sources of this process hold now.
 func LiveMats() int { return int(liveMats.Load()) }
 
-// maxPixels bounds the pictures that OpenCV may decode: 134 million, more than any camera makes and 400 MB as BGR,
-// so that a small file cannot claim the whole memory.
-const maxPixels = 1 << 27
-
 // Setup prepares OpenCV for gnomon's ways: one thread (the pipeline runs pictures side by side, which costs less
-// than splitting each), no chatter of its own on stderr (what matters comes back as errors), bounded pictures. Call
+// than splitting each) and no chatter of its own on stderr (what matters comes back as errors). Call
 // it once, before anything else of this package.
 func Setup() {
-	// The decoders read these from the environment only. Whoever sets them before the start knows why.
-	for key, value := range map[string]string{
-		"OPENCV_FFMPEG_LOGLEVEL":     "-8",
-		"OPENCV_IO_MAX_IMAGE_PIXELS": fmt.Sprint(maxPixels),
-	} {
-		if _, set := os.LookupEnv(key); !set {
-			_ = os.Setenv(key, value)
-		}
+	// FFmpeg's level is read from the environment only. Whoever sets it before the start knows why.
+	const ffmpegLevel = "OPENCV_FFMPEG_LOGLEVEL"
+	if _, set := os.LookupEnv(ffmpegLevel); !set {
+		_ = os.Setenv(ffmpegLevel, "-8")
 	}
 	if os.Getenv("OPENCV_LOG_LEVEL") == "" {
 		quiet()

@@ -30,10 +30,6 @@ const (
 	// that is silent for this long is gone.
 	streamTimeout = 10 * time.Second
 
-	// truncatedShare is the share of the announced frames below which a file counts as cut short. Headers of
-	// sound files are off by a frame or two at the ends, and containers without an index only estimate.
-	truncatedShare = 0.95
-
 	// maxRate bounds a frame rate that a file claims; nonsense in a header must not stop the pacing.
 	maxRate = 1000
 )
@@ -145,7 +141,7 @@ func (v *video) openError() error {
 		}
 		return fmt.Errorf("%s cannot be opened: it is in use by another program, is not a capture device, or this user may not read it (group video)", v.o.URI)
 	case Stream:
-		return fmt.Errorf("%s cannot be opened within %v: check the address, the user and the password, and that the camera is up", Redact(v.o.URI), streamTimeout)
+		return fmt.Errorf("%s cannot be opened: check the address, the user and the password, and that the camera is up", Redact(v.o.URI))
 	}
 	return fmt.Errorf("%s: %w", v.o.URI, ErrNotMedia)
 }
@@ -246,11 +242,11 @@ func (v *video) ended() error {
 		return fmt.Errorf("%s ended or was silent for %v", Redact(v.o.URI), streamTimeout)
 	case v.inLoop == 0:
 		return fmt.Errorf("%s: %w: no picture in it can be decoded", v.o.URI, ErrNotMedia)
-	case float64(v.inLoop) < math.Floor(v.expected*truncatedShare):
-		return fmt.Errorf("%s: %w: its header announces %.0f frames and %d could be read", v.o.URI, ErrTruncated, v.expected, v.inLoop)
 	case v.o.Loop:
 		v.base = v.last + v.interval()
 		return nil
+	case cutShort(v.o.URI):
+		return fmt.Errorf("%s: %w: its header announces %.0f frames and %d could be read", v.o.URI, ErrTruncated, v.expected, v.inLoop)
 	}
 	return io.EOF
 }

@@ -50,8 +50,8 @@ func (f *Frame) Close() error {
 	return b.Close()
 }
 
-// Source is where frames come from. One goroutine calls Read; Close may come from another one and makes a Read in
-// progress return soon.
+// Source is where frames come from. One goroutine calls Read; Close may come from another one and waits for
+// a Read in progress, which decoders may keep for a while.
 type Source interface {
 	// Name is the source's name in topics and logs.
 	Name() string

@@ -62,8 +62,8 @@ func NewPipeline(o PipelineOptions) (*Pipeline, error) {
 	return p, nil
 }
 
-// Run works until the source ends, fails or ctx is cancelled, then finishes the frames in work and frees the
-// buffers. The end of the source and cancellation return nil. Run may be called once.
+// Run works until the source ends, fails or ctx is cancelled, then ends with the frames in work, of which
+// those that are still waiting for the model are given up when ctx is cancelled, and frees the buffers. The end of the source and cancellation return nil. Run may be called once.
 func (p *Pipeline) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	sinkErr := make(chan error, 1) // the first failure of the sink stops the pipeline
@@ -83,6 +83,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	err := p.capture(stop)
 	close(p.work)
 	workers.Wait()
+	for f := range p.work { // closed; workers that ended with an error may have left a frame
+		_ = f.Close()
+	}
 	for len(p.free) > 0 {
 		_ = (<-p.free).Close() // the native memory is gone either way
 	}

@@ -70,7 +70,7 @@ func keyPair(certFile, keyFile string) (tls.Certificate, error) {
 	return cert, nil
 }
 
-// password is the first line of the file; nil without a file.
+// password is the first line of the file; empty without a file.
 func password(file string) (string, error) {
 	if file == "" {
 		return "", nil

@@ -41,7 +41,8 @@ publish() {
     fi
     if [ ! -d "$final" ]; then
       local stage
-      stage=$(mktemp -d "$cache/work/$name-$target.XXXXXX")
+      rm -rf "$cache/work/$name-$target-$hash".* # what an interrupted build of this very part left
+      stage=$(mktemp -d "$cache/work/$name-$target-$hash.XXXXXX")
       mkdir "$stage/out"
       # A subshell with errexit of its own, and not inside a condition, where bash would ignore errexit: the
       # function's first failing command ends the build.
@@ -51,6 +52,12 @@ publish() {
       status=$?
       set -e
       if [ $status -ne 0 ]; then
+        local log
+        for log in "$cache/logs/$name-$target.log"*; do
+          [ "$log" -nt "$stage/out" ] || continue
+          say "the end of $log:"
+          tail -n 25 "$log" >&2
+        done
         die "$name failed; its files are left in $stage for a look and may be deleted"
       fi
       sync -f "$stage/out" 2>/dev/null || true

@@ -5,6 +5,8 @@
 . "$(dirname "$0")/lib.sh"
 target=${1:-linux-$(dpkg --print-architecture)}
 root=$(cd "$here/.." && pwd)
+[ "$target" = "linux-$(dpkg --print-architecture)" ] ||
+  die "cannot build for $target here yet: only the recipes for ONNX Runtime and the model serve other targets"
 "$here/packages.sh" build
 if ! compgen -G "$cache/parts/opencv-$target-*" >/dev/null; then
   say "first build: about 20 minutes on 2 cores (FFmpeg 3, OpenCV 15, ONNX Runtime and the default model 1 each)"

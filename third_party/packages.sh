@@ -54,7 +54,9 @@ if [ "$(id -u)" != 0 ]; then
 fi
 say "installing system packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-install=(apt-get install -qq -y --no-install-recommends "${missing[@]}")
+exec 8>"$cache/locks/apt" # two first builds at once; other programs' locks are waited for by apt itself
+flock 8
+install=(apt-get install -qq -y -o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}")
 # The lists of a fresh machine may be missing or stale: update only if the first try fails.
 "${sudo[@]}" "${install[@]}" >"$cache/logs/apt.log" 2>&1 || {
   "${sudo[@]}" apt-get update -qq >>"$cache/logs/apt.log" 2>&1 || true

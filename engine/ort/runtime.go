@@ -53,7 +53,7 @@ func NewRuntime(o RuntimeOptions) (*Runtime, error) {
 	}
 	memErr := throughMemory(o.Embedded)
 	if memErr == nil {
-		return &Runtime{library: "embedded"}, nil
+		return &Runtime{library: embeddedLibrary}, nil
 	}
 	var kernel *refusedError
 	if !errors.As(memErr, &kernel) {
@@ -62,10 +62,10 @@ func NewRuntime(o RuntimeOptions) (*Runtime, error) {
 	if err := throughFile(o.Embedded); err != nil {
 		return nil, fmt.Errorf("load the embedded ONNX Runtime: %w (and from memory: %w)", err, memErr)
 	}
-	return &Runtime{library: "embedded"}, nil
+	return &Runtime{library: embeddedLibrary}, nil
 }
 
-// Library tells where the library came from: a path, or "embedded".
+// Library tells where the library came from: a path, or embeddedLibrary.
 func (r *Runtime) Library() string { return r.library }
 
 // Version is ONNX Runtime's own version, such as 1.29.0.
@@ -93,12 +93,20 @@ type Provider struct {
 
 // Providers tries the execution providers that gnomon knows.
 func (r *Runtime) Providers() []Provider {
+	if r.library == embeddedLibrary { // it is in no folder in which it could find provider libraries
+		return []Provider{{Name: "cpu"}, {Name: "cuda", Err: errEmbedded}, {Name: "tensorrt", Err: errEmbedded}}
+	}
 	return []Provider{
 		{Name: "cpu"},
 		{Name: "cuda", Err: tryProvider(appendCUDA)},
 		{Name: "tensorrt", Err: tryProvider(appendTensorRT)},
 	}
 }
+
+// embeddedLibrary is what Library returns for the library inside the binary.
+const embeddedLibrary = "embedded"
+
+var errEmbedded = errors.New("the library inside the binary runs on the CPU; name a GPU build of ONNX Runtime, with its provider libraries beside it")
 
 func tryProvider(add func(*ortgo.SessionOptions) error) error {
 	so, err := ortgo.NewSessionOptions()
@@ -129,9 +137,8 @@ func appendTensorRT(so *ortgo.SessionOptions) error {
 
 func initialise(path string) error {
 	ortgo.SetSharedLibraryPath(path)
-	// Warnings of the runtime itself (unused initialisers, no GPU found) say nothing that a user could act on;
-	// what matters comes back as an error.
-	if err := ortgo.InitializeEnvironment(ortgo.WithLogLevelError()); err != nil {
+	// What the runtime writes to stderr by itself comes back as an error where it matters.
+	if err := ortgo.InitializeEnvironment(ortgo.WithLogLevelFatal()); err != nil {
 		return errors.New(explainLoad(err.Error()))
 	}
 	return nil

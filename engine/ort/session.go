@@ -83,6 +83,9 @@ func (r *Runtime) Open(o SessionOptions, n int) ([]*Session, error) {
 			return nil, errors.Join(errs...)
 		}
 	}
+	for _, s := range sessions {
+		s.o.ONNX = nil // the runtime has its own copy
+	}
 	return sessions, nil
 }
 

@@ -68,7 +68,9 @@ func (p *Preprocessor) Process(f *engine.Frame, t letterbox.Transform, in engine
 	}
 	if p.planned != t {
 		p.free()
-		p.makePlan(t)
+		if err := p.makePlan(t); err != nil {
+			return err
+		}
 		p.makeStore(in)
 		p.planned = t
 		p.padded = nil
@@ -129,11 +131,14 @@ func carved[T any](c *carve, n int) []T {
 	return s
 }
 
-func (p *Preprocessor) makePlan(t letterbox.Transform) {
+func (p *Preprocessor) makePlan(t letterbox.Transform) error {
 	w, h := t.NewW, t.NewH
 	line := func(n int) int { return (n + 63) / 64 * 64 }
 	total := 2*line(4*w) + line(2*2*w) + 2*line(4*h) + 2*line(2*h) + line(2*2*3*w) + line(3*w)
 	c := carve{C.aligned_alloc(64, C.size_t(total))}
+	if c.next == nil {
+		return fmt.Errorf("out of memory: %d bytes for preprocessing", total)
+	}
 	x0, x1 := carved[C.int32_t](&c, w), carved[C.int32_t](&c, w)
 	wx := carved[C.int16_t](&c, 2*w)
 	y0, y1 := carved[C.int32_t](&c, h), carved[C.int32_t](&c, h)
@@ -167,6 +172,7 @@ func (p *Preprocessor) makePlan(t letterbox.Transform) {
 		x0: &x0[0], x1: &x1[0], wx: &wx[0], near_w: C.int32_t(near),
 		y0: &y0[0], y1: &y1[0], wy0: &wy0[0], wy1: &wy1[0], rows: &rows[0], line: &out[0],
 	}
+	return nil
 }
 
 // sample is where pixel i of n lies in a row of src pixels: the pixel to the left and the way to the next one.
