@@ -3,14 +3,14 @@
 # Layout of the cache ($GNOMON_CACHE, default $XDG_CACHE_HOME/gnomon):
 #   downloads/SHA256-NAME          verified source archives
 #   parts/NAME-TARGET-KEY/         finished parts, published by rename, never changed afterwards
-#   work/                          builds in progress; anything here may be deleted
+#   building/                      builds in progress; anything here may be deleted
 #   locks/, logs/
 set -euo pipefail
 export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${GNOMON_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gnomon}
-mkdir -p "$cache"/{downloads,parts,work,locks,logs}
+mkdir -p "$cache"/{downloads,parts,building,locks,logs}
 cache=$(cd "$cache" && pwd)
 jobs=${GNOMON_JOBS:-$(nproc)}
 
@@ -29,7 +29,7 @@ key() {
 
 # publish NAME TARGET KEY FUNCTION: runs FUNCTION with an empty directory as its argument, under a lock, and
 # renames that directory into place when it succeeds. Prints the final directory. An interrupted build leaves
-# only a directory in work/; a concurrent one waits for the lock and then finds the part ready.
+# only a directory in building/; a concurrent one waits for the lock and then finds the part ready.
 publish() {
   local name=$1 target=$2 hash=$3 build=$4 final
   final=$cache/parts/$name-$target-$hash
@@ -41,9 +41,9 @@ publish() {
     fi
     if [ ! -d "$final" ]; then
       local stage
-      rm -rf "$cache/work/$name-$target-$hash".* # what an interrupted build of this very part left
-      stage=$(mktemp -d "$cache/work/$name-$target-$hash.XXXXXX")
-      mkdir "$stage/out"
+      stage=$cache/building/$name-$target-$hash # ours alone while the lock is held
+      rm -rf "$stage"                           # what an interrupted build left
+      mkdir -p "$stage/out"
       # A subshell with errexit of its own, and not inside a condition, where bash would ignore errexit: the
       # function's first failing command ends the build.
       local status
@@ -84,7 +84,7 @@ upstream() {
   local final=$cache/downloads/${2:0:16}-$1 tmp
   if verified "$final" "$2"; then printf '%s\n' "$final"; return 0; fi
   command -v curl >/dev/null || return 1
-  tmp=$(mktemp "$cache/work/download.XXXXXX")
+  tmp=$(mktemp -p "$cache/building")
   # 20 s to connect and a floor of 10 KB/s: a machine without that network learns so quickly and falls back.
   if curl --fail --location --silent --show-error --retry 2 --connect-timeout 20 \
       --speed-limit 10240 --speed-time 30 --output "$tmp" "$3" 2>/dev/null && verified "$tmp" "$2"; then
@@ -102,7 +102,7 @@ debian_source() {
   final=$cache/downloads/${sum:0:16}-$file
   if verified "$final" "$sum"; then printf '%s\n' "$final"; return 0; fi
   command -v apt-get >/dev/null || return 1
-  dir=$(mktemp -d "$cache/work/apt.XXXXXX")
+  dir=$(mktemp -d -p "$cache/building")
   mkdir -p "$dir/lists/partial" "$dir/archives/partial"
   uri=$(apt-get indextargets --format '$(REPO_URI)|$(ORIGIN)|$(CODENAME)|$(COMPONENT)' |
     awk -F'|' '$2 == "Debian" && $4 == "main" && $3 !~ /-/ { print $1; exit }')
@@ -127,7 +127,7 @@ npm_package() {
   final=$cache/downloads/$(printf '%s' "$name-$version" | tr '/@' '--' | sed 's/^-*//').tgz
   if [ -f "$final" ] && [ "$(npm_digest "$final")" = "$integrity" ]; then printf '%s\n' "$final"; return 0; fi
   command -v npm >/dev/null || die "npm is needed to fetch $name: apt-get install npm"
-  dir=$(mktemp -d "$cache/work/npm.XXXXXX")
+  dir=$(mktemp -d -p "$cache/building")
   (cd "$dir" && npm pack --silent --ignore-scripts "$name@$version") >"$dir/name" 2>"$dir/log" || {
     tail -n 5 "$dir/log" >&2
     die "npm could not fetch $name@$version; is the npm registry reachable? (npm ping)"

@@ -38,9 +38,9 @@ echo two >"$cache/file"
 expect "the key does not cover a file's contents" [ "$a" != "$(key target "$cache/file")" ]
 expect "the key does not cover the target" [ "$(key a x)" != "$(key b x)" ]
 
-echo data >"$cache/work/x"
-sum=$(sha256sum <"$cache/work/x" | cut -d' ' -f1)
-expect "a good download was refused" verified "$cache/work/x" "$sum"
-echo spoiled >>"$cache/work/x"
-if verified "$cache/work/x" "$sum"; then expect "a spoiled download was accepted" false; fi
+echo data >"$cache/building/x"
+sum=$(sha256sum <"$cache/building/x" | cut -d' ' -f1)
+expect "a good download was refused" verified "$cache/building/x" "$sum"
+echo spoiled >>"$cache/building/x"
+if verified "$cache/building/x" "$sum"; then expect "a spoiled download was accepted" false; fi
 echo "lib.sh: parts are whole or absent"

@@ -50,7 +50,7 @@ scripts() {
 
 cd "$root"
 golangci=$(publish golangci-lint "$(go env GOHOSTOS)-$(go env GOHOSTARCH)" "$(key "$golangci_version" "$(go env GOVERSION)")" build_golangci)/golangci-lint
-export GOLANGCI_LINT_CACHE=${GOLANGCI_LINT_CACHE:-$cache/work/golangci-lint}
+export GOLANGCI_LINT_CACHE=${GOLANGCI_LINT_CACHE:-$cache/building/golangci-lint}
 
 if [ "${1:-}" = --fix ]; then
   exec "$golangci" fmt
