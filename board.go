@@ -21,7 +21,8 @@ import (
 const (
 	screenEvery = 200 * time.Millisecond // redraw the screen
 	reportEvery = time.Second            // measure speeds, log trouble with frames
-	lineEvery   = 5 * time.Second        // print plain lines when there is no terminal
+	lineEvery   = 5 * time.Second        // print plain lines when there is no terminal, in the first minute
+	lineLater   = time.Minute            // and after that, when it is a service's log that they fill
 )
 
 // shownLog is how many lines of the log the screen shows.
@@ -115,7 +116,7 @@ func (b *board) run(ctx context.Context) error {
 			switch {
 			case b.screen != nil:
 				b.screen.draw(b.agent.watchers[0].view, b.lines(true))
-			case now.Sub(printed) >= lineEvery:
+			case now.Sub(printed) >= lineEvery && now.Sub(b.started) < lineLater, now.Sub(printed) >= lineLater:
 				printed = now
 				if _, err := fmt.Fprintln(b.out, strings.Join(b.lines(false), "\n")); err != nil {
 					return fmt.Errorf("print the state: %w", err)
