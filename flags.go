@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gnomon/camera"
 	"gnomon/engine"
 )
 
@@ -45,6 +46,9 @@ const maxLanes = 64
 
 // open loads the runtime and the model. close ends both.
 func (f *modelFlags) open() (slot *engine.Slot, closeAll func() error, err error) {
+	if err := camera.Supported(); err != nil { // before minutes of loading
+		return nil, nil, err
+	}
 	m, err := readModel(f.model, f.manifest)
 	if err != nil {
 		return nil, nil, err

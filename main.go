@@ -89,6 +89,9 @@ func execute(ctx context.Context) int {
 //
 //	sources -> pipeline (model) -> watcher -> outbox -> MQTT
 func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, stdout io.Writer) (err error) {
+	if err := camera.Supported(); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ui := newBoard(stdout)

@@ -34,6 +34,9 @@ func Setup() {
 	gocv.SetNumThreads(1)
 }
 
+// Supported tells whether this build can read pictures: nil.
+func Supported() error { return nil }
+
 // Version is OpenCV's version.
 func Version() string { return gocv.OpenCVVersion() }
 

@@ -10,6 +10,9 @@ import (
 // Setup does nothing in a build without OpenCV.
 func Setup() {}
 
+// Supported returns ErrNoOpenCV.
+func Supported() error { return ErrNoOpenCV }
+
 // Version says that OpenCV is missing.
 func Version() string { return "none (built without it)" }
 

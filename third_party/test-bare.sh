@@ -28,5 +28,6 @@ says() { # WANT ARGS...: the command fails and says WANT
 }
 says 'ONNX Runtime is not inside this build: build with `make build`' version
 says 'the default model is not inside this build: build with `make build`' models inspect default
-says 'this binary was built without OpenCV' detect --library "$(command -v true)" --model testdata/models/yolov8.onnx testdata/pictures/wide_256x128.png
+says 'this binary was built without OpenCV and can read no pictures; build it with `make build`' detect --model testdata/models/yolov8.onnx testdata/pictures/wide_256x128.png
+says 'this binary was built without OpenCV' run
 echo "bare clone: compiles and says what is missing"
