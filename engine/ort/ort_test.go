@@ -330,6 +330,34 @@ func TestThroughFileAndByPath(t *testing.T) {
 	}
 }
 
+// ONNX Runtime's official builds report to their makers and leave an id and a database on the disk unless they are
+// told not to. Here they leave nothing.
+func TestNoTelemetry(t *testing.T) {
+	home := t.TempDir()
+	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "TMPDIR"} {
+		t.Setenv(name, home)
+	}
+	for _, name := range []string{"CI", "ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"} { // which switch it off as well
+		t.Setenv(name, "")
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rt := newRuntime(t)
+	sessions, err := rt.Open(SessionOptions{Name: "double", ONNX: double(t, 1, 3, 4, 6), Width: 6, Height: 4}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAll(t, sessions)
+	if err := rt.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(home)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestFloat16(t *testing.T) {
 	for _, row := range []struct {
 		bits uint16

@@ -135,7 +135,18 @@ func appendTensorRT(so *ortgo.SessionOptions) error {
 	return so.AppendExecutionProviderTensorRT(o)
 }
 
+// telemetryOff are the variables by which ONNX Runtime's own telemetry is switched off before it begins: the one that
+// 1.29 knows and the one of later versions. Its interface has a switch too, but only for an environment that exists,
+// and by then a device id is on the disk and a first report on its way.
+var telemetryOff = [...]string{"ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"}
+
 func initialise(path string) error {
+	// A device reports to its owner and to nobody else.
+	for _, name := range telemetryOff {
+		if err := os.Setenv(name, "1"); err != nil {
+			return fmt.Errorf("switch off the telemetry of ONNX Runtime: %w", err)
+		}
+	}
 	ortgo.SetSharedLibraryPath(path)
 	// What the runtime writes to stderr by itself comes back as an error where it matters.
 	if err := ortgo.InitializeEnvironment(ortgo.WithLogLevelFatal()); err != nil {
