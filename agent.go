@@ -91,7 +91,7 @@ func (a *agent) loadSlot(rt *ort.Runtime) (*engine.Slot, error) {
 func (a *agent) watch() error {
 	var ws []*watcher
 	for _, name := range a.enabled() {
-		w, err := newWatcher(name, a, a.score)
+		w, err := newWatcher(name, a)
 		if err != nil {
 			return err
 		}
@@ -117,8 +117,6 @@ func (a *agent) enabled() []string {
 	slices.Sort(names)
 	return names
 }
-
-func (a *agent) names() []string { return a.enabled() }
 
 // run watches all sources until they have ended or ctx is cancelled. Then frames in work are finished, or after a
 // while interrupted, and a source that does not come back is left behind.

@@ -70,7 +70,7 @@ func (b *board) Write(p []byte) (int, error) {
 func (b *board) open(a *agent, quit func()) error {
 	b.agent, b.quit, b.started = a, quit, time.Now()
 	if b.out != os.Stdout || !term.IsTerminal(int(os.Stdout.Fd())) || !term.IsTerminal(int(os.Stdin.Fd())) {
-		_, err := fmt.Fprintf(b.out, "watching %s with %s, publishing to %s\n%s\n", strings.Join(a.names(), ", "), a.slot.Info().Name, a.mqtt.Stats().Broker, a.hint())
+		_, err := fmt.Fprintf(b.out, "watching %s with %s, publishing to %s\n%s\n", strings.Join(a.enabled(), ", "), a.slot.Info().Name, a.mqtt.Stats().Broker, a.hint())
 		return err
 	}
 	s, err := newScreen()

@@ -33,7 +33,7 @@ func detectCommand() *cobra.Command {
 		},
 	}
 	flags.register(c)
-	c.Flags().Float32Var(&flags.score, "score", 0, "least score of a detection, 0 to 1 (default: the model's)")
+	c.Flags().Float32Var(&flags.score, "score", 0, "least score of a detection, above 0 to 1 (default: the model's)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a frame")
 	c.Flags().StringVar(&annotate, "annotate", "", "write annotated video (.mp4, .avi, .mov, .mkv), a picture (.jpg, .png) or into a directory")
 	return c

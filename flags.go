@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gnomon/camera"
+	"gnomon/config"
 	"gnomon/engine"
 )
 
@@ -19,7 +20,7 @@ type modelFlags struct {
 }
 
 func (f *modelFlags) register(c *cobra.Command) {
-	c.Flags().StringVar(&f.model, "model", defaultModel, "model file, or default for the one inside the binary")
+	c.Flags().StringVar(&f.model, "model", config.ModelDefault, "model file, or default for the one inside the binary")
 	c.Flags().StringVar(&f.manifest, "manifest", "", "manifest of the model (default: the .yaml beside it)")
 	c.Flags().StringVar(&f.library, "library", "", "ONNX Runtime library to load instead of the embedded one")
 	c.Flags().IntVar(&f.sessions, "sessions", 0, "frames in work at once (default: by the number of cores)")
@@ -29,8 +30,8 @@ func (f *modelFlags) register(c *cobra.Command) {
 // check refuses values that make no sense. A threshold of 0 stands for the model's own, so it cannot be asked for.
 func (f *modelFlags) check(c *cobra.Command) error {
 	for name, v := range map[string]int{"sessions": f.sessions, "threads": f.threads} {
-		if c.Flags().Changed(name) && (v < 1 || v > maxLanes) {
-			return usage("--%s must be between 1 and %d", name, maxLanes)
+		if c.Flags().Changed(name) && (v < 1 || v > config.MaxCount) {
+			return usage("--%s must be between 1 and %d", name, config.MaxCount)
 		}
 	}
 	for name, v := range map[string]float32{"score": f.score, "iou": f.iou} {
@@ -40,9 +41,6 @@ func (f *modelFlags) check(c *cobra.Command) error {
 	}
 	return nil
 }
-
-// maxLanes bounds --sessions and --threads, as the configuration does.
-const maxLanes = 64
 
 // open loads the runtime and the model. close ends both.
 func (f *modelFlags) open() (slot *engine.Slot, closeAll func() error, err error) {

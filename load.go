@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"gnomon/config"
 	"gnomon/engine"
 	"gnomon/engine/detect"
 	"gnomon/engine/ort"
@@ -14,9 +15,6 @@ import (
 	"gnomon/third_party/embedded"
 )
 
-// defaultModel is the name by which the model inside the binary is asked for.
-const defaultModel = "default"
-
 // openRuntime loads ONNX Runtime: the library at a path, or the embedded one.
 func openRuntime(library string) (*ort.Runtime, error) {
 	return ort.NewRuntime(ort.RuntimeOptions{Library: library, Embedded: embedded.Runtime})
@@ -24,7 +22,7 @@ func openRuntime(library string) (*ort.Runtime, error) {
 
 // readModel reads a model and finds out how to feed it, without running anything. manifest may be empty.
 func readModel(path, manifest string) (*models.Model, error) {
-	if path != defaultModel {
+	if path != config.ModelDefault {
 		return models.Load(path, manifest)
 	}
 	if manifest != "" {

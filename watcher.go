@@ -57,13 +57,13 @@ type watcher struct {
 // identity is what every message of this process carries.
 type identity struct{ thing, boot string }
 
-func newWatcher(name string, a *agent, modelScore float32) (*watcher, error) {
+func newWatcher(name string, a *agent) (*watcher, error) {
 	topic, err := telemetry.DetectionsTopic(a.cfg.MQTT.TopicPrefix, a.ident.thing, name)
 	if err != nil {
 		return nil, err
 	}
 	w := &watcher{
-		name: name, cfg: a.cfg.Sources[name], slot: a.slot, mqtt: a.mqtt, ident: a.ident, topic: topic, score: modelScore,
+		name: name, cfg: a.cfg.Sources[name], slot: a.slot, mqtt: a.mqtt, ident: a.ident, topic: topic, score: a.score,
 		log: a.log.With(zap.String("source", name)), state: stateStarting,
 	}
 	publish := a.cfg.MQTT.Publish

@@ -12,24 +12,10 @@ import (
 // channels of a picture: detectors take colour.
 const channels = 3
 
-// describe asks the runtime for the inputs and outputs, shapes inferred. The session that answers is made without
-// optimising the graph, which is most of what loading costs.
+// describe asks the runtime for the inputs and outputs, shapes inferred. The binding's function makes a session of its
+// own to answer, with the default options: one load more than there are sessions.
 func (s *Session) describe() (ins, outs []detect.TensorInfo, err error) {
-	so, err := s.options(1, false)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = so.Destroy() }()
-	if err := so.SetGraphOptimizationLevel(ortgo.GraphOptimizationLevelDisableAll); err != nil {
-		return nil, nil, fmt.Errorf("session options: %w", err)
-	}
-	var in, out []ortgo.InputOutputInfo
-	if s.o.ONNX != nil {
-		// The binding's function for data in memory takes no options; the whole cost is a second optimisation.
-		in, out, err = ortgo.GetInputOutputInfoWithONNXData(s.o.ONNX)
-	} else {
-		in, out, err = ortgo.GetInputOutputInfoWithOptions(s.o.Path, so)
-	}
+	in, out, err := ortgo.GetInputOutputInfoWithONNXData(s.o.ONNX)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
 	}
@@ -135,13 +121,7 @@ func (s *Session) settle(so *ortgo.SessionOptions, in ortgo.Value, outs []detect
 	if !open {
 		return nil
 	}
-	var dyn *ortgo.DynamicAdvancedSession
-	var err error
-	if s.o.ONNX != nil {
-		dyn, err = ortgo.NewDynamicAdvancedSessionWithONNXData(s.o.ONNX, []string{s.inName}, names, so)
-	} else {
-		dyn, err = ortgo.NewDynamicAdvancedSession(s.o.Path, []string{s.inName}, names, so)
-	}
+	dyn, err := ortgo.NewDynamicAdvancedSessionWithONNXData(s.o.ONNX, []string{s.inName}, names, so)
 	if err != nil {
 		return fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
 	}

@@ -21,8 +21,7 @@ const DefaultDeadline = 10 * time.Second
 // SessionOptions describes a session.
 type SessionOptions struct {
 	Name string // the model's name, for errors
-	ONNX []byte // the model in memory; copied by the runtime
-	Path string // the model's file; used when ONNX is nil, as models with external data need it
+	ONNX []byte // the model in memory, so that what runs is what was inspected; copied by the runtime
 
 	Width, Height int  // input size in pixels, where the model leaves it open
 	NHWC          bool // the input is 1xHxWx3, not 1x3xHxW
@@ -91,7 +90,7 @@ func (r *Runtime) Open(o SessionOptions, n int) ([]*Session, error) {
 
 // open binds the tensors and loads the model. It fills in the shapes of outs that the model leaves open.
 func (s *Session) open(ins, outs []detect.TensorInfo) error {
-	so, err := s.options(s.o.Threads, s.o.Spinning)
+	so, err := s.options()
 	if err != nil {
 		return err
 	}
@@ -116,11 +115,7 @@ func (s *Session) open(ins, outs []detect.TensorInfo) error {
 		return fmt.Errorf("run options: %w", err)
 	}
 	inNames, inValues := []string{s.inName}, []ortgo.Value{in}
-	if s.o.ONNX != nil {
-		s.run, err = ortgo.NewAdvancedSessionWithONNXData(s.o.ONNX, inNames, names, inValues, values, so)
-	} else {
-		s.run, err = ortgo.NewAdvancedSession(s.o.Path, inNames, names, inValues, values, so)
-	}
+	s.run, err = ortgo.NewAdvancedSessionWithONNXData(s.o.ONNX, inNames, names, inValues, values, so)
 	if err != nil {
 		return fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
 	}
@@ -132,17 +127,17 @@ func (s *Session) open(ins, outs []detect.TensorInfo) error {
 	return nil
 }
 
-func (s *Session) options(threads int, spinning bool) (*ortgo.SessionOptions, error) {
+func (s *Session) options() (*ortgo.SessionOptions, error) {
 	so, err := ortgo.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("session options: %w", err)
 	}
 	spin := "0"
-	if spinning {
+	if s.o.Spinning {
 		spin = "1"
 	}
 	err = errors.Join(
-		so.SetIntraOpNumThreads(max(1, threads)),
+		so.SetIntraOpNumThreads(max(1, s.o.Threads)),
 		so.SetInterOpNumThreads(1), // the graphs of detectors are chains: nothing to run side by side
 		so.SetExecutionMode(ortgo.ExecutionModeSequential),
 		so.SetGraphOptimizationLevel(ortgo.GraphOptimizationLevelEnableAll),
@@ -241,7 +236,7 @@ func (s *Session) Close() error {
 // stack trace or a dump of the graph.
 func plain(err error) string {
 	msg, _, _ := strings.Cut(err.Error(), "\n")
-	for _, prefix := range []string{"Error creating C session from file: ", "Error creating C session: ", "Error running network: "} {
+	for _, prefix := range []string{"Error creating C session: ", "Error running network: "} {
 		msg = strings.TrimPrefix(msg, prefix)
 	}
 	return strings.TrimSpace(msg)
