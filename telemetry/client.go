@@ -7,6 +7,8 @@
 // outbox doesn't overflow and the process lives: the outbox is memory. The agent's status is a retained message on a
 // topic of its own, kept by the broker and changed by it, as the client's last will, when the connection breaks.
 //
+// Options.OnConnect gets each connection as a Conn, for protocols that subscribe and need answers.
+//
 // The protocol is MQTT 3.1.1 (OASIS Standard, 29 October 2014) with a clean session; the limits are those of AWS IoT
 // Core, the strictest of the brokers that gnomon meets.
 package telemetry
@@ -38,6 +40,7 @@ type Client struct {
 	ran       atomic.Bool
 	connected atomic.Bool
 	connects  atomic.Uint64
+	missed    atomic.Uint64
 	ackAfter  time.Duration // the ack timeout at present; belongs to Run
 
 	ctx    context.Context // ends with Close
@@ -55,6 +58,7 @@ type Stats struct {
 	Refused    uint64    // messages that Publish returned an error for
 	Queued     int       // waiting to be sent
 	InFlight   int       // sent and not acknowledged, or waiting to be sent again
+	Missed     uint64    // messages from the broker that no handler got: too many at once, or too large
 	Reconnects uint64    // connections made after the first
 	LastError  string    // the latest trouble with the connection, also one that is over; empty: none
 	LastTime   time.Time // of LastError
@@ -119,7 +123,7 @@ func (c *Client) Publish(topic string, payload []byte) error {
 
 // Stats returns the numbers as they are now.
 func (c *Client) Stats() Stats {
-	s := Stats{Broker: c.broker.url, Connected: c.connected.Load()}
+	s := Stats{Broker: c.broker.url, Connected: c.connected.Load(), Missed: c.missed.Load()}
 	if n := c.connects.Load(); n > 1 {
 		s.Reconnects = n - 1
 	}

@@ -9,30 +9,29 @@ import (
 
 // delivery is something that was handed to paho and may be unacknowledged.
 type delivery struct {
-	token  mqtt.Token
-	at     time.Time
-	status bool
+	token mqtt.Token
+	at    time.Time
+	kind  kind
 }
+
+// kind says what is delivered, and so what its acknowledgement sets free.
+type kind byte
+
+const (
+	data         kind = iota // from the outbox
+	status                   // the agent's status
+	direct                   // Conn.Publish
+	subscription             // Conn.Subscribe
+)
 
 // send hands one message after the other to paho, each when the one before has been written. Paho's Publish may
 // therefore block only when the connection has just died, and then not for longer than refusePublish.
 func (s *session) send(ctx context.Context) {
 	var published uint64
 	for ctx.Err() == nil {
-		p, ok := s.out.next()
+		token, what, ok := s.handOver(ctx)
 		if !ok {
-			select {
-			case <-s.out.wake:
-				continue
-			case <-ctx.Done():
-				return
-			}
-		}
-		var token mqtt.Token
-		if p.status {
-			token = s.paho.Publish(s.statusTopic, statusQoS, true, p.payload)
-		} else {
-			token = s.paho.Publish(p.topic, s.opts.QoS, false, p.payload)
+			continue
 		}
 		if failed(token) {
 			// It will never be written: the connection is gone already, or not to be trusted.
@@ -46,8 +45,37 @@ func (s *session) send(ctx context.Context) {
 				return
 			}
 		}
-		s.sent <- delivery{token: token, at: time.Now(), status: p.status}
+		s.sent <- delivery{token: token, at: time.Now(), kind: what} // has room, see maxInFlight
 	}
+}
+
+// handOver gives paho what is to be sent next, requests first; false: nothing was there.
+func (s *session) handOver(ctx context.Context) (mqtt.Token, kind, bool) {
+	select {
+	case r := <-s.conn.requests:
+		return s.request(r)
+	default:
+	}
+	p, ok := s.out.next()
+	switch {
+	case !ok:
+		select {
+		case r := <-s.conn.requests:
+			return s.request(r)
+		case <-s.out.wake:
+		case <-ctx.Done():
+		}
+		return nil, 0, false
+	case p.status:
+		return s.paho.Publish(s.statusTopic, statusQoS, true, p.payload), status, true
+	}
+	return s.paho.Publish(p.topic, s.opts.QoS, false, p.payload), data, true
+}
+
+func (s *session) request(r request) (mqtt.Token, kind, bool) {
+	token := r.hand(s.paho)
+	r.sent <- token
+	return token, r.kind, true
 }
 
 // failed reports whether a message certainly won't be acknowledged.
@@ -84,7 +112,7 @@ func (s *session) acknowledge(ctx context.Context) {
 			if d.token.Error() != nil {
 				return // the connection is gone
 			}
-			s.out.ack(d.status)
+			s.acked(d.kind)
 			progress = time.Now()
 		case <-timer.C:
 			s.link.abort(errNoAck)
@@ -92,5 +120,18 @@ func (s *session) acknowledge(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// acked sets free what was waiting for an acknowledgement.
+func (s *session) acked(what kind) {
+	switch what {
+	case data, status:
+		s.out.ack(what == status)
+	case subscription:
+		<-s.conn.subscribing
+		<-s.conn.slots
+	case direct:
+		<-s.conn.slots
 	}
 }

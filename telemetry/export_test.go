@@ -14,7 +14,7 @@ type Timing struct {
 	BackoffStart, BackoffMax          time.Duration
 	Stable, ShortLife, Status         time.Duration
 	DropReport                        time.Duration
-	Flush, Offline, Refuse            time.Duration
+	Flush, Offline, Refuse, Hook      time.Duration
 }
 
 // WithTiming returns options for a client in a hurry.
@@ -23,7 +23,7 @@ func (o Options) WithTiming(t Timing) Options {
 		connect: t.Connect, write: t.Write, ack: t.Ack, ackMax: t.AckMax, ping: t.Ping,
 		backoffStart: t.BackoffStart, backoffMax: t.BackoffMax,
 		stable: t.Stable, shortLife: t.ShortLife, status: t.Status,
-		dropReport: t.DropReport, flush: t.Flush, offline: t.Offline, refuse: t.Refuse,
+		dropReport: t.DropReport, flush: t.Flush, offline: t.Offline, refuse: t.Refuse, hook: t.Hook,
 	}
 	return o
 }

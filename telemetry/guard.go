@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"fmt"
+	"sync/atomic"
 )
 
 // maxInbound bounds a packet from the broker. A publisher gets acknowledgements of a few bytes; the largest that any
@@ -13,6 +14,11 @@ const maxInbound = MaxPayload + 1<<10
 const (
 	typeConnack = 2
 	typePublish = 3
+	typePuback  = 4
+
+	typeSubscribe = 8
+	typeSuback    = 9
+	typePingresp  = 13
 )
 
 // connackLength is the remaining length of every CONNACK (section 3.2.1).
@@ -39,11 +45,31 @@ func (oversizeError) Error() string {
 	return fmt.Sprintf("the broker announced a packet of more than %d bytes", maxInbound)
 }
 
+// unexpectedError is a packet that a broker has no reason to send to this client.
+type unexpectedError struct{ first byte }
+
+func (e unexpectedError) Error() string {
+	return fmt.Sprintf("the broker sent a packet that was not asked for: it begins with byte 0x%02x", e.first)
+}
+
+// expected reports whether a broker may send a packet that begins so. Subscriptions are for QoS 1 at most, and the
+// client never unsubscribes.
+func expected(first byte) bool {
+	switch first >> 4 {
+	case typeConnack, typePuback, typeSuback, typePingresp:
+		return true
+	case typePublish:
+		return first>>1&3 <= 1
+	}
+	return false
+}
+
 // guard follows the packets in the stream from the broker, however it is cut into pieces, and objects before the MQTT
 // library gets to see what it can't handle: an answer that isn't MQTT, a packet of absurd size, and a CONNACK with a
 // code above 5 (AWS IoT Core says 7 for "not authorised"), which the library takes for a success.
 type guard struct {
-	connected bool // a CONNACK with code 0 has passed
+	suback    atomic.Int32 // return codes in the SUBACK that is awaited; 0: none is
+	connected bool         // a CONNACK with code 0 has passed
 	state     guardState
 	kind      byte // type of the packet
 	length    int  // remaining length as far as it is known
@@ -67,6 +93,9 @@ func (g *guard) check(p []byte) error {
 			g.kind = p[0] >> 4
 			if !g.connected && g.kind != typeConnack {
 				return notMQTTError{first: p[0]}
+			}
+			if !expected(p[0]) {
+				return unexpectedError{first: p[0]}
 			}
 			g.length, g.shift, g.body = 0, 0, 0
 			g.state = wantLength
@@ -105,6 +134,12 @@ func (g *guard) header() error {
 	if g.kind == typeConnack && g.length != connackLength {
 		return notMQTTError{first: typeConnack << 4}
 	}
+	if g.kind == typeSuback {
+		// The MQTT library indexes its filters with what is in there.
+		if codes := int(g.suback.Swap(0)); codes == 0 || g.length != 2+codes {
+			return unexpectedError{first: typeSuback << 4}
+		}
+	}
 	g.state = wantBody
 	if g.length == 0 {
 		g.state = wantType
@@ -124,3 +159,6 @@ func (g *guard) connack(p []byte) error {
 	}
 	return nil
 }
+
+// expectSuback announces that a SUBSCRIBE with so many filters is about to be sent. It may be called from any goroutine.
+func (g *guard) expectSuback(filters int) { g.suback.Store(int32(filters)) }

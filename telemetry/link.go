@@ -38,7 +38,7 @@ type link struct {
 	greeted      atomic.Bool // something has been read: from now on there is a reader
 
 	writing   sync.Mutex
-	published atomic.Uint64 // PUBLISH packets written
+	published atomic.Uint64 // PUBLISH and SUBSCRIBE packets written
 	wrote     chan struct{} // signalled when published has changed
 
 	mu      sync.Mutex
@@ -107,7 +107,7 @@ func (l *link) Write(p []byte) (int, error) {
 			return sent, l.why(err)
 		}
 	}
-	if len(p) > 0 && p[0]>>4 == typePublish {
+	if len(p) > 0 && (p[0]>>4 == typePublish || p[0]>>4 == typeSubscribe) {
 		l.published.Add(1)
 		signal(l.wrote)
 	}

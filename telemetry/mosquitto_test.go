@@ -266,3 +266,16 @@ func passwordLine(t *testing.T, user, password string) string {
 	return fmt.Sprintf("%s:$7$%d$%s$%s\n", user, rounds,
 		base64.StdEncoding.EncodeToString(salt), base64.StdEncoding.EncodeToString(key))
 }
+
+// publishAs publishes with a client that has no limits of ours.
+func publishAs(t *testing.T, addr, topic string, payload []byte) error {
+	t.Helper()
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("publisher").SetAutoReconnect(false))
+	if tok := c.Connect(); !tok.WaitTimeout(patience) || tok.Error() != nil {
+		return fmt.Errorf("connect: %w", tok.Error())
+	}
+	defer c.Disconnect(50)
+	tok := c.Publish(topic, 1, false, payload)
+	tok.WaitTimeout(patience)
+	return tok.Error()
+}

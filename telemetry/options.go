@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -69,6 +70,11 @@ type Options struct {
 	AgentVersion string     // for the status
 	BootID       string     // a random id of this run of the process, so that readers can tell runs apart
 	Status       StatusFunc // nil: a status has no sources
+
+	// OnConnect, if set, is called in a goroutine of its own for each connection, after CONNACK. Its context ends when
+	// the connection ends or the client is to stop; the function must return then. The next connection and the end of
+	// Run wait for it, within the limits of stopping.
+	OnConnect func(ctx context.Context, conn *Conn)
 
 	Log *zap.Logger // nil: no logging
 

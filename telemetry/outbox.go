@@ -16,7 +16,9 @@ const (
 	// statusSlots of them are kept for the agent's own status: a periodic one that is still on its way, and the last
 	// one. Without them a full window would keep an agent from saying goodbye.
 	statusSlots = 2
-	dataWindow  = maxInFlight - statusSlots
+	// connSlots are kept for Conn's requests; fewer than the 10 that the Device Shadow answers at once.
+	connSlots  = 4
+	dataWindow = maxInFlight - statusSlots - connSlots
 
 	// maxOutboxBytes bounds the memory of the queue whatever the size of its messages: a camera with a hundred
 	// objects in each frame writes 10 KB a frame, and ten thousand of those would be 100 MB on a device of 4 GB.

@@ -107,8 +107,8 @@ func TestOutboxWindow(t *testing.T) {
 			t.Errorf("status %d: %d sent, want %d", i, n, want)
 		}
 	}
-	if dataWindow+statusSlots != 100 {
-		t.Errorf("%d messages may be unacknowledged, want 100", dataWindow+statusSlots)
+	if dataWindow+statusSlots+connSlots != 100 {
+		t.Errorf("%d messages may be unacknowledged, want 100", dataWindow+statusSlots+connSlots)
 	}
 	o.ack(false)
 	o.ack(true)

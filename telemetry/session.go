@@ -30,6 +30,8 @@ type session struct {
 	lost chan error     // capacity 1: paho has noticed that the connection is gone, and has stopped
 	sent chan delivery  // capacity maxInFlight: in the order of sending
 	wg   sync.WaitGroup // send and acknowledge
+	conn *Conn          // for OnConnect
+	gone chan struct{}  // closed when the connection is of no use any more
 }
 
 // session makes one connection and uses it until it breaks or the client is to end.
@@ -42,7 +44,11 @@ func (c *Client) session(ctx context.Context) ended {
 	if err != nil {
 		return ended{err: err}
 	}
-	s := &session{Client: c, link: link, lost: make(chan error, 1), sent: make(chan delivery, maxInFlight)}
+	s := &session{Client: c, link: link, lost: make(chan error, 1), sent: make(chan delivery, maxInFlight), gone: make(chan struct{})}
+	s.conn = &Conn{
+		requests: make(chan request), slots: make(chan struct{}, connSlots), subscribing: make(chan struct{}, 1),
+		done: s.gone, guard: &link.guard, in: newInbox(&c.missed),
+	}
 	if err := s.connect(ctx); err != nil {
 		_ = link.Close()
 		return ended{err: &phaseError{phase: connecting, err: err}}
@@ -53,9 +59,14 @@ func (c *Client) session(ctx context.Context) ended {
 	defer c.connected.Store(false)
 	c.report.connected()
 
-	err = s.serve(ctx)
+	hook := s.startHook()
+	err = s.serve(ctx, hook)
+	lived := time.Since(start)
 	_ = link.Close()
-	return ended{err: err, connected: true, lived: time.Since(start)}
+	close(s.gone)
+	hook.stop()
+	hook.wait()
+	return ended{err: err, connected: true, lived: lived}
 }
 
 // connect sends CONNECT and waits for CONNACK.
@@ -91,13 +102,14 @@ func (s *session) pahoOptions(will []byte) *mqtt.ClientOptions {
 	o.SetPingTimeout(t.ping)
 	o.SetConnectTimeout(t.connect)
 	o.SetWriteTimeout(t.refuse) // only reached when the connection has just died, see send
-	o.SetOrderMatters(false)
+	o.SetOrderMatters(true)
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.conn.in.put(m.Topic(), m.Payload()) })
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.lost <- err })
 	return o
 }
 
 // serve sends until the connection breaks, which is the error, or ctx ends.
-func (s *session) serve(ctx context.Context) error {
+func (s *session) serve(ctx context.Context, hook *hook) error {
 	s.out.rewind(s.opts.QoS == 0)
 	s.announce(Online, Connected)
 	// The goroutines outlive ctx: there is a last time to send.
@@ -120,6 +132,7 @@ func (s *session) serve(ctx context.Context) error {
 		case <-stable.C:
 			s.report.stable()
 		case <-ctx.Done():
+			hook.stop()
 			s.finish()
 			return nil
 		}

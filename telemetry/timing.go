@@ -10,6 +10,7 @@ type timing struct {
 	status, reminder, reminderMax      time.Duration
 	dropReport, dropReportMax          time.Duration
 	flush, offline, disconnect, refuse time.Duration
+	hook                               time.Duration
 }
 
 const (
@@ -62,6 +63,10 @@ const (
 	offlineTimeout    = 500 * time.Millisecond
 	disconnectTimeout = 250 * time.Millisecond
 	refusePublish     = time.Second
+
+	// hookTimeout is how long a function called by OnConnect may go on after its context has ended. It runs beside
+	// the three above.
+	hookTimeout = 2900 * time.Millisecond
 )
 
 // withDefaults replaces zero durations.
@@ -88,6 +93,7 @@ func (t timing) withDefaults() timing {
 		{&t.offline, offlineTimeout},
 		{&t.disconnect, disconnectTimeout},
 		{&t.refuse, refusePublish},
+		{&t.hook, hookTimeout},
 	} {
 		if *d.value == 0 {
 			*d.value = d.std

@@ -49,10 +49,13 @@ func StatusTopic(prefix, thing string) (string, error) {
 }
 
 // ValidateTopic checks a topic to publish on: valid UTF-8 without control characters and wildcards, no empty level,
-// at most MaxTopicBytes bytes and MaxTopicSlashes slashes, not counting a leading $aws/rules/{rule}/.
+// no $ at its beginning except for $aws/, at most MaxTopicBytes bytes and MaxTopicSlashes slashes, not counting a leading $aws/rules/{rule}/.
 func ValidateTopic(topic string) error {
 	if topic == "" {
 		return errors.New("the topic is empty")
+	}
+	if strings.HasPrefix(topic, "$") && !strings.HasPrefix(topic, "$aws/") {
+		return fmt.Errorf("topic %q begins with $, which brokers keep for themselves; only topics below $aws/ are allowed", topic)
 	}
 	counted := topic
 	if rest, ok := strings.CutPrefix(topic, basicIngest); ok {

@@ -43,6 +43,8 @@ func TestTopicErrors(t *testing.T) {
 		{"rule not counted in bytes", ValidateTopic("$aws/rules/r/" + strings.Repeat("x", 256)), ""},
 		{"eight slashes behind a rule", ValidateTopic("$aws/rules/r/a/b/c/d/e/f/g/h/i"), "has 8 slashes"},
 		{"rule alone", ValidateTopic("$aws/rules/r"), "no topic behind the rule"},
+		{"shadow", ValidateTopic("$aws/things/thing-1/shadow/name/config/update/accepted"), ""},
+		{"other $", ValidateTopic("$SYS/broker"), "brokers keep for themselves"},
 		{"empty", ValidateTopic(""), "is empty"},
 		{"empty level", ValidateTopic("a//b"), "has an empty level"},
 		{"trailing slash", ValidateTopic("a/b/"), "has an empty level"},
