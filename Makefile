@@ -17,8 +17,8 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -extldflags "-Wl,--exclude-libs,ALL -Wl,--gc-sections"
 
 # Packages without cgo: they are tested once more with CGO_ENABLED=0 (docs/architecture.md, "Pure packages").
-PURE := ./engine ./engine/letterbox ./engine/detect ./config/... ./models/... ./telemetry/... ./devcloud/... ./bench/... \
-	./third_party/... ./testdata/gen
+PURE := ./engine ./engine/letterbox ./engine/detect ./config/... ./models/... ./shadow ./cloud ./telemetry/... ./devcloud/... \
+	./bench/... 	./third_party/... ./testdata/gen
 
 # What `make test` passes to go test, e.g. make test TESTFLAGS='-run Detect -v'.
 TESTFLAGS ?=
