@@ -30,6 +30,7 @@ func rules() []rule {
 		{dir: "camera", may: []string{"engine", "engine/letterbox", "engine/detect"}, cgo: true, what: "a rim: OpenCV"},
 		{dir: "models", may: []string{"engine/detect", "engine/letterbox", "config/yamldoc", "models/onnx"}, what: "what a model is and where it lies; runs none"},
 		{dir: "models/onnx", what: "reads ONNX files"},
+		{dir: "models/artifact", what: "says which models may come in"},
 		{dir: "models/store", what: "keeps files by digest, whatever is in them"},
 		{dir: "telemetry", may: []string{"engine/detect"}, what: "tells the cloud what was seen; knows boxes, no engine"},
 		{dir: "shadow", what: "the Device Shadow protocol, whatever is configured with it"},
