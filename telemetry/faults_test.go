@@ -366,7 +366,7 @@ func TestTwoClientsWithOneID(t *testing.T) {
 	one.waitConnected(t)
 	two := start(t, fast)
 	eventually(t, "both notice", func() bool {
-		return one.logged("another client may be using") == 1 && two.logged("another client may be using") == 1
+		return one.logged("another client may be using") > 0 && two.logged("another client may be using") > 0
 	})
 }
 
