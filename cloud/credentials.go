@@ -68,7 +68,11 @@ type Credentials struct {
 	inFlight chan struct{} // closed at the end of the attempt that is under way; nil: none
 }
 
-var names = regexp.MustCompile(`^[A-Za-z0-9:_=,@.-]{1,128}$`)
+// What AWS IoT takes as the name of a role alias and of a thing.
+var (
+	aliasName = regexp.MustCompile(`^[A-Za-z0-9_=,@-]{1,128}$`)
+	thingName = regexp.MustCompile(`^[A-Za-z0-9:_-]{1,128}$`)
+)
 
 // NewCredentials checks the options and reads the files; it asks nobody yet. The certificate must be valid now.
 func NewCredentials(o CredentialsOptions) (*Credentials, error) {
@@ -90,10 +94,10 @@ func newCredentials(o CredentialsOptions) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !names.MatchString(o.RoleAlias) {
+	if !aliasName.MatchString(o.RoleAlias) {
 		return nil, fmt.Errorf("role alias %.130q is not a name: write 1 to 128 letters, digits and - _ = , @", o.RoleAlias)
 	}
-	if !names.MatchString(o.Thing) {
+	if !thingName.MatchString(o.Thing) {
 		return nil, fmt.Errorf("thing %.130q is not a name: write 1 to 128 letters, digits and any of - _ :, such as camera-7", o.Thing)
 	}
 	pair, err := keyPair(o.CertFile, o.KeyFile, o.now())

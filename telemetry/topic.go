@@ -49,7 +49,8 @@ func StatusTopic(prefix, thing string) (string, error) {
 }
 
 // ValidateTopic checks a topic to publish on: valid UTF-8 without control characters and wildcards, no empty level,
-// no $ at its beginning except for $aws/, at most MaxTopicBytes bytes and MaxTopicSlashes slashes, not counting a leading $aws/rules/{rule}/.
+// no $ at its beginning except for $aws/, at most MaxTopicBytes bytes and MaxTopicSlashes slashes, not counting a
+// leading $aws/rules/{rule}/.
 func ValidateTopic(topic string) error {
 	if topic == "" {
 		return errors.New("the topic is empty")

@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gnomon/devcloud/internal/statefile"
 )
 
 const (
@@ -75,7 +77,7 @@ func (s *Service) addRepo(name string) (bool, error) {
 	s.repos[name] = float64(time.Now().Unix())
 	data, err := json.Marshal(s.repos)
 	if err == nil {
-		err = writeFile(s.reposPath(), data)
+		err = statefile.Write(s.reposPath(), data)
 	}
 	if err != nil {
 		delete(s.repos, name)

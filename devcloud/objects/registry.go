@@ -21,6 +21,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gnomon/devcloud/internal/statefile"
 )
 
 const (
@@ -123,7 +125,7 @@ func (s *Service) storeManifest(m savedManifest) (*recorder, error) {
 		saved := m
 		saved.Reference = reference
 		data, marshalErr := json.Marshal(saved)
-		err = errors.Join(err, marshalErr, writeFile(s.manifestPath(m.Repo, reference), data))
+		err = errors.Join(err, marshalErr, statefile.Write(s.manifestPath(m.Repo, reference), data))
 	}
 	return w, err
 }

@@ -14,9 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gnomon/devcloud/internal/statefile"
 	"gnomon/devcloud/ssm"
-
-	"go.uber.org/zap"
 )
 
 const (
@@ -38,7 +37,6 @@ type Options struct {
 	Region, Account string                      // such as eu-central-1 and 000000000000; these are the defaults
 	Authorize       func(r *http.Request) error // checks the signature of AWS calls; nil lets everybody in
 	RegistryHost    func() string               // host:port for proxyEndpoint; nil: the Host of the request
-	Log             *zap.Logger                 // nil: nothing is logged
 }
 
 // Service is an http.Handler for all of it. Its methods may be called concurrently.
@@ -60,9 +58,6 @@ type Service struct {
 func New(options Options) (*Service, error) {
 	if options.Dir == "" {
 		return nil, errors.New("the object service needs a directory for its state; give one")
-	}
-	if options.Log == nil {
-		options.Log = zap.NewNop()
 	}
 	if options.Region == "" {
 		options.Region = "eu-central-1"
@@ -148,7 +143,7 @@ func (s *Service) openKey() error {
 		if _, err := rand.Read(key); err != nil {
 			return err
 		}
-		err = writeFile(path, key)
+		err = statefile.Write(path, key)
 	}
 	if err != nil {
 		return fmt.Errorf("open the key for registry tokens; check the permissions of the state directory: %w", err)
@@ -158,18 +153,4 @@ func (s *Service) openKey() error {
 	}
 	s.tokenKey = key
 	return nil
-}
-
-// writeFile replaces a file in one step, so that a crash leaves the old content or the new one.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone already after the rename
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"gnomon/devcloud/internal/statefile"
 )
 
 const (
@@ -74,22 +76,13 @@ func (s *Store) Throttle(n int) {
 
 func (s *Store) path() string { return filepath.Join(s.options.Dir, stateFile) }
 
-// save replaces the state file in one step, so that a crash leaves the old values or the new ones. Callers hold mu.
+// save writes the values down. Callers hold mu.
 func (s *Store) save() error {
 	data, err := json.Marshal(s.values)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.options.Dir, stateFile+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone already after the rename
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), s.path())
+	return statefile.Write(s.path(), data)
 }
 
 // apiError is an error as the service reports it: its type by name, HTTP 400.
