@@ -110,6 +110,8 @@ func (l *fakeLane) Run(ctx context.Context) ([]detect.Tensor, error) {
 	return l.out, nil
 }
 
+func (l *fakeLane) Outputs() []detect.TensorInfo { return nil }
+
 func (l *fakeLane) Interrupt() { l.once.Do(func() { close(l.stop) }) }
 
 func (l *fakeLane) Close() error {

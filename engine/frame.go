@@ -90,6 +90,9 @@ type Session interface {
 	// Input is the tensor to fill before Run; the same memory every time.
 	Input() Input
 
+	// Outputs describes the outputs, every dimension known.
+	Outputs() []detect.TensorInfo
+
 	// Run executes the model. The returned tensors are views that the next Run overwrites. A run that takes
 	// longer than the session's deadline is stopped and returns an error that wraps ErrDeadline.
 	Run(ctx context.Context) ([]detect.Tensor, error)

@@ -21,6 +21,8 @@ type Lane struct {
 
 	placed letterbox.Transform // of the last frame; a camera's size rarely changes
 	size   [2]int              // the source size that placed is for
+
+	health *health // of the model that the lane belongs to; nil in no slot
 }
 
 // NewLane joins the three parts, which the lane then owns.
@@ -32,6 +34,15 @@ func NewLane(pre Preprocessor, sess Session, dec detect.Decoder, mode letterbox.
 // Boxes that lie wholly outside the picture are dropped. It allocates nothing once dst has room. An error that
 // wraps detect.ErrNotFinite or detect.ErrClassRange comes with the detections that were sound.
 func (l *Lane) Detect(ctx context.Context, f *Frame, dst []detect.Detection) ([]detect.Detection, Timing, error) {
+	first := len(dst)
+	dst, tm, err := l.detect(ctx, f, dst)
+	if err == nil || ctx.Err() == nil { // a frame that was given up says nothing about the model
+		l.health.record(len(dst)-first, tm.Infer, err)
+	}
+	return dst, tm, err
+}
+
+func (l *Lane) detect(ctx context.Context, f *Frame, dst []detect.Detection) ([]detect.Detection, Timing, error) {
 	var tm Timing
 	in := l.sess.Input()
 	if l.size != [2]int{f.Width, f.Height} {
@@ -72,6 +83,12 @@ func (l *Lane) Detect(ctx context.Context, f *Frame, dst []detect.Detection) ([]
 	return kept, tm, err
 }
 
+// Outputs describes what the session yields, for making another decoder.
+func (l *Lane) Outputs() []detect.TensorInfo { return l.sess.Outputs() }
+
+// SetDecoder exchanges the decoder. Nobody else may be using the lane: see Slot.Each.
+func (l *Lane) SetDecoder(dec detect.Decoder) { l.dec = dec }
+
 func (l *Lane) close() error {
 	return errors.Join(l.sess.Close(), l.pre.Close())
 }
@@ -98,11 +115,14 @@ func (m *Model) Close() error {
 type Slot struct {
 	mu  sync.Mutex
 	cur *lanePool // nil once closed
+
+	each sync.Mutex // held by Each: two that collect lanes would wait for each other
 }
 
 // lanePool hands out the lanes of one model. The channel is the owner of the idle ones.
 type lanePool struct {
 	model   *Model
+	health  health
 	idle    chan *Lane
 	retired chan struct{} // closed when another model has taken over
 
@@ -113,6 +133,7 @@ type lanePool struct {
 func newLanePool(m *Model) *lanePool {
 	p := &lanePool{model: m, idle: make(chan *Lane, len(m.Lanes)), retired: make(chan struct{})}
 	for _, l := range m.Lanes {
+		l.health = &p.health
 		p.idle <- l
 	}
 	return p
@@ -161,6 +182,55 @@ func (s *Slot) Use(ctx context.Context, fn func(*Lane, *ModelInfo)) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// Health tells how the model in use has done since it came; zero once the slot is closed.
+func (s *Slot) Health() Health {
+	if p := s.pool(); p != nil {
+		return p.health.read()
+	}
+	return Health{}
+}
+
+// Each calls fn with every lane of the model in use while no frame is in any of them. Frames wait meanwhile, so fn must
+// be quick. A model that takes over during that is not visited unless fn had not been called yet.
+func (s *Slot) Each(ctx context.Context, fn func(*Lane) error) error {
+	s.each.Lock()
+	defer s.each.Unlock()
+	for {
+		p := s.pool()
+		if p == nil {
+			return ErrClosed
+		}
+		again, err := p.each(ctx, fn)
+		if !again {
+			return err
+		}
+	}
+}
+
+// each collects the lanes and visits them; again: the model was exchanged before all were there.
+func (p *lanePool) each(ctx context.Context, fn func(*Lane) error) (again bool, err error) {
+	held := make([]*Lane, 0, cap(p.idle))
+	defer func() {
+		for _, l := range held {
+			p.idle <- l
+		}
+	}()
+	for len(held) < cap(p.idle) {
+		select {
+		case l := <-p.idle:
+			held = append(held, l)
+		case <-p.retired: // its lanes are being collected to be closed
+			return true, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	for _, l := range held {
+		err = errors.Join(err, fn(l))
+	}
+	return false, err
 }
 
 // Swap puts next in place of the model in use, waits until the lanes of the old one have come back and closes it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type Pipeline struct {
 	ticket uint64
 	order  order
 
+	threshold                                   atomic.Uint32 // bits of the float32
 	captured, dropped, processed, failed, found atomic.Uint64
 	preprocess, infer, postprocess, latency     atomic.Int64 // sums in nanoseconds
 }
@@ -59,8 +61,12 @@ func NewPipeline(o PipelineOptions) (*Pipeline, error) {
 		p.free <- &Frame{}
 	}
 	p.order.init(o.Workers)
+	p.SetScoreThreshold(o.ScoreThreshold)
 	return p, nil
 }
+
+// SetScoreThreshold changes PipelineOptions.ScoreThreshold from the next result on. Any goroutine may call it.
+func (p *Pipeline) SetScoreThreshold(v float32) { p.threshold.Store(math.Float32bits(v)) }
 
 // Run works until the source ends, fails or ctx is cancelled, then ends with the frames in work, of which
 // those that are still waiting for the model are given up when ctx is cancelled, and frees the buffers. The end of the source and cancellation return nil. Run may be called once.
@@ -193,9 +199,9 @@ func (p *Pipeline) worker(ctx context.Context) error {
 }
 
 func (p *Pipeline) count(r *Result) {
-	if p.o.ScoreThreshold > 0 {
+	if least := math.Float32frombits(p.threshold.Load()); least > 0 {
 		n := 0 // sorted by score, best first
-		for n < len(r.Detections) && r.Detections[n].Score >= p.o.ScoreThreshold {
+		for n < len(r.Detections) && r.Detections[n].Score >= least {
 			n++
 		}
 		r.Detections = r.Detections[:n]

@@ -1,6 +1,7 @@
 package ort
 
 /*
+#include <malloc.h>
 #include <stdlib.h>
 */
 import "C"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"unsafe"
 
 	"gnomon/engine/detect"
@@ -75,6 +77,23 @@ func (r *Runtime) free(mem []byte) {
 	}
 	r.live.Add(-int64(len(mem)))
 	C.free(unsafe.Pointer(unsafe.SliceData(mem)))
+}
+
+// mmapThreshold is the size in bytes from which on malloc asks the system for each block and gives it back at once.
+// glibc starts with this value and raises it, up to 32 MB, whenever such a block is freed; the weights of the next
+// model then go into the heap, between small blocks that live longer, and the process grows with each exchange of
+// models. Setting the value fixes it.
+const mmapThreshold = 128 << 10
+
+// tuneMalloc makes C memory of closed sessions go back to the system. It holds for the whole process.
+func tuneMalloc() { C.mallopt(C.M_MMAP_THRESHOLD, mmapThreshold) }
+
+// ReleaseMemory gives memory that nobody uses any more back to the system: Go's, which held the file of a model while it
+// was loaded, and C's, which the closed sessions had. It takes some milliseconds: call it after models have been
+// exchanged, not for each frame.
+func ReleaseMemory() {
+	debug.FreeOSMemory()
+	C.malloc_trim(0)
 }
 
 // floats views C memory as float32.
