@@ -16,7 +16,7 @@ var badConfigs = []struct {
 }{
 	// Keys and types.
 	{"mqtt:\n  brokr: embedded", `2:3: unknown key "brokr" in mqtt; did you mean "broker"?`, true},
-	{"camera: {}", `1:1: unknown key "camera" in the top level; its keys are device, sources, model, engine, mqtt, log`, true},
+	{"camera: {}", `1:1: unknown key "camera" in the top level; its keys are device, sources, model, engine, mqtt, shadow, models, aws, log`, true},
 	{"sources:\n  a: {url: sample}", `2:7: unknown key "url" in sources.a; did you mean "uri"?`, true},
 	{"log: {level: info, level: warn}", `1:20: log.level is set twice; the first is on line 1`, false},
 	{"device: box", `1:9: device must be a mapping ("key: value" lines), not the text "box"`, true},
@@ -109,6 +109,30 @@ var badConfigs = []struct {
 	{"log: {level: verbose}", `1:14: log.level must be one of debug, info, warn, error, not "verbose"`, true},
 	{"log: {format: xml}", `1:15: log.format must be one of auto, json, console, not "xml"`, true},
 	{"log: {level: loud}\nmqtt: {qos: 3}\ndevice: {thing: '#'}", "1:14: log.level must be one of debug, info, warn, error, not \"loud\"\ngnomon.yaml:2:13: mqtt.qos must be 0 or 1, not 3\ngnomon.yaml:3:17: device.thing must not have / + # spaces or control characters, as it is one level of a topic: \"#\"", true},
+
+	// shadow, models, aws
+	{"shadow: {enabled: true}", `1:19: shadow.enabled needs AWS IoT's broker, or that of gnomon devcloud; set mqtt.broker`, false},
+	{"shadow: {name: a/b}", `1:16: shadow.name must be at most 64 letters, digits and : _ -, not "a/b"`, true},
+	{"device: {thing: ä}\nmqtt: {broker: 'mqtt://b'}\nshadow: {enabled: true}", `1:17: device.thing must be letters, digits and : _ - for AWS IoT, as shadow.enabled is set: "ä"`, false},
+	{"sources: {a: {uri: sample, slot: A}}", `1:34: sources.a.slot must be 1 to 64 of a-z, 0-9, _ and -, not "A"`, true},
+	{"models: {max_size: 4}", `1:20: models.max_size must have a unit; write 4B for bytes, or KB, MB, GB`, true},
+	{"models: {max_size: 4 GB}", `1:20: models.max_size must be a size such as 20MB or 4GB, not the text "4 GB"`, true},
+	{"models: {max_size: 9999999999GB}", `1:20: models.max_size must be a size such as 20MB or 4GB, not the text "9999999999GB"`, true},
+	{"models: {download_size: 1KB}", `1:25: models.download_size must be at least 1MB, not 1KB`, false},
+	{"models: {allow: ['*']}", `1:18: models.allow[0] must begin with s3://BUCKET/, oci://REGISTRY/, https://HOST/ or file:///, not "*"`, false},
+	{"models: {allow: ['http://h/*']}", `1:18: models.allow[0] must begin with s3://BUCKET/, oci://REGISTRY/, https://HOST/ or file:///, not "http://h/*"`, false},
+	{"models: {trusted_keys: ['']}", `1:25: models.trusted_keys[0] is empty; write a value or remove it`, true},
+	{"models: {probation: 0s}", `1:21: models.probation must be from 1s to 24h, not 0s`, false},
+	{"models: {max_slowdown: 0.5}", `1:24: models.max_slowdown must be from 1 to 1000, or 0 to switch the check off, not 0.5`, false},
+	{"models: {min_detections: 2}", `1:26: models.min_detections must be from 0 to 1, not 2`, true},
+	{"models: {probe_timeout: 1s}", `1:25: models.probe_timeout must be from 5s to 1h, not 1s`, false},
+	{"models: {download_timeout: 1s}", `1:28: models.download_timeout must be from 1m to 168h, not 1s`, false},
+	{"aws: {region: Frankfurt}", `1:15: aws.region is no region: "Frankfurt"; write one such as eu-central-1`, true},
+	{"aws: {role_alias: a}", `1:19: aws.role_alias is set but aws.credentials_endpoint is not; write both or neither`, false},
+	{"aws: {role_alias: a, credentials_endpoint: c.example}", `1:19: aws.role_alias needs the device's certificate; set mqtt.cert_file and mqtt.key_file`, false},
+	{"aws: {credentials_endpoint: 'http://x/y', role_alias: a}\nmqtt: {broker: 'mqtts://b', cert_file: c, key_file: k}", `1:29: aws.credentials_endpoint must be a host such as c2example.credentials.iot.eu-central-1.amazonaws.com, not "http://x/y"`, false},
+	{"aws: {endpoint_url: 'http://u:secret@h'}", `1:21: aws.endpoint_url must be https://HOST:PORT, not "http://***@h"`, false},
+	{"aws: {ecr_registries: ['https://h']}", `1:24: aws.ecr_registries[0] must be HOST or HOST:PORT, not "https://h"`, true},
 }
 
 func TestBadConfigs(t *testing.T) {

@@ -96,6 +96,7 @@ func (c *Config) check() []yamldoc.Problem {
 	c.Engine.check(&p)
 	c.MQTT.check(&p)
 	c.checkTopics(&p)
+	c.checkCloud(&p)
 	yamldoc.OneOf(&p, "log.level", c.Log.Level, LevelDebug, LevelInfo, LevelWarn, LevelError)
 	yamldoc.OneOf(&p, "log.format", c.Log.Format, FormatAuto, FormatJSON, FormatConsole)
 	return p

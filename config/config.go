@@ -16,6 +16,9 @@ type Config struct {
 	Model   Model             `yaml:"model" jsonschema_description:"What looks at the pictures."`
 	Engine  Engine            `yaml:"engine" jsonschema_description:"How ONNX Runtime runs the model."`
 	MQTT    MQTT              `yaml:"mqtt" jsonschema_description:"Where detections go."`
+	Shadow  Shadow            `yaml:"shadow" jsonschema_description:"The AWS IoT Device Shadow that deploys models and sets the sources."`
+	Models  Models            `yaml:"models" jsonschema_description:"How models that the shadow names are fetched, trusted, tried and kept."`
+	AWS     AWS               `yaml:"aws" jsonschema_description:"AWS as models need it: credentials come from the device's certificate."`
 	Log     Log               `yaml:"log" jsonschema_description:"What is written to standard error."`
 }
 
@@ -34,6 +37,7 @@ type Source struct {
 	Height         int      `yaml:"height" jsonschema_description:"Cameras only: the height to ask for in pixels, together with width. 0: the camera's choice."`
 	FPS            float64  `yaml:"fps" jsonschema_description:"Cameras only: the frames a second to ask for. 0: the camera's choice."`
 	ScoreThreshold *float32 `yaml:"score_threshold" jsonschema_description:"Detections of a lower score are left out, above 0 up to 1. Unset: what the model's manifest says."`
+	Slot           string   `yaml:"slot" jsonschema_description:"Where the model of this source runs. Sources with one slot share its model; a deployment names the slot. Empty: default."`
 	Publish        Publish  `yaml:"publish" jsonschema_description:"As mqtt.publish, for this source alone. Unset: what mqtt.publish says."`
 }
 
@@ -137,6 +141,12 @@ func Default() Config {
 		MQTT: MQTT{
 			Broker: BrokerEmbedded, TopicPrefix: "dt/gnomon", QoS: 1, KeepAlive: Duration(time.Minute), Outbox: 10000, Publish: PublishDetections,
 		},
+		Shadow: Shadow{Name: "gnomon"},
+		Models: Models{
+			MaxSize: 4 * gigabyte, DownloadSize: 2 * gigabyte, DownloadTimeout: Duration(6 * time.Hour), ProbeTimeout: Duration(2 * time.Minute),
+			Probation: Duration(time.Minute), MaxSlowdown: 3, MinDetections: 0.1, Allow: []string{}, TrustedKeys: []string{},
+		},
+		AWS: AWS{ECRRegistries: []string{}},
 		Log: Log{Level: LevelInfo, Format: FormatAuto},
 	}
 }

@@ -66,7 +66,7 @@ func TestParse(t *testing.T) {
 	got, err := config.Parse("gnomon.yaml", []byte(`
 device: {thing: box-1}
 sources:
-  front.door: {uri: "rtsp://user:p%40ss@cam.example:554/s1", score_threshold: 0.5, publish: every-frame}
+  front.door: {uri: "rtsp://user:p%40ss@cam.example:554/s1", score_threshold: 0.5, publish: every-frame, slot: doors}
   back:
     uri: /dev/video2
     width: 1280
@@ -76,6 +76,23 @@ sources:
 model: {path: m.onnx, manifest: m.yaml}
 engine: {library: /opt/ort.so, sessions: 2, threads: auto, spinning: true, run_timeout: 1m30s}
 mqtt: {broker: "mqtts://b.example", client_id: c, username: u, password_file: p, ca_file: ca, cert_file: c.pem, key_file: k.pem, topic_prefix: a/b/c/d/e, qos: 0, keep_alive: 20m, outbox: 1, publish: every-frame}
+shadow: {enabled: true, name: ""}
+models:
+  dir: /m
+  max_size: 500MB
+  allow: ["s3://b/*"]
+  trusted_keys: [k.pem]
+  private_addresses: true
+  registry_credentials: c.json
+  download_size: 1GB
+  download_rate: 250KB
+  download_timeout: 1h
+  probe_timeout: 10s
+  probe_memory: 0
+  probation: 5m
+  max_slowdown: 0
+  min_detections: 0.5
+aws: {region: eu-central-1, credentials_endpoint: c.example, role_alias: r, ca_file: a.pem, endpoint_url: "https://h:1", ecr_registries: ["h:1"]}
 log: {level: debug, format: json}
 `))
 	if err != nil {
@@ -85,7 +102,7 @@ log: {level: debug, format: json}
 	want := &config.Config{
 		Device: config.Device{Thing: "box-1"},
 		Sources: map[string]config.Source{
-			"front.door": {Enabled: true, URI: "rtsp://user:p%40ss@cam.example:554/s1", ScoreThreshold: &half, Publish: config.PublishEveryFrame},
+			"front.door": {Enabled: true, URI: "rtsp://user:p%40ss@cam.example:554/s1", ScoreThreshold: &half, Publish: config.PublishEveryFrame, Slot: "doors"},
 			"back":       {Enabled: true, URI: "/dev/video2", Width: 1280, Height: 720, FPS: 29.97},
 			"files":      {URI: "../clips/a.mp4", Pace: config.PaceMax, Loop: true},
 		},
@@ -95,10 +112,23 @@ log: {level: debug, format: json}
 			Broker: "mqtts://b.example", ClientID: "c", Username: "u", PasswordFile: "p", CAFile: "ca", CertFile: "c.pem", KeyFile: "k.pem",
 			TopicPrefix: "a/b/c/d/e", KeepAlive: config.Duration(20 * time.Minute), Outbox: 1, Publish: config.PublishEveryFrame,
 		},
+		Shadow: config.Shadow{Enabled: true},
+		Models: config.Models{
+			Dir: "/m", MaxSize: 500e6, Allow: []string{"s3://b/*"}, TrustedKeys: []string{"k.pem"}, PrivateAddresses: true,
+			RegistryCredentials: "c.json", DownloadSize: 1e9, DownloadRate: 250e3, DownloadTimeout: config.Duration(time.Hour),
+			ProbeTimeout: config.Duration(10 * time.Second), Probation: config.Duration(5 * time.Minute), MinDetections: 0.5,
+		},
+		AWS: config.AWS{
+			Region: "eu-central-1", CredentialsEndpoint: "c.example", RoleAlias: "r", CAFile: "a.pem", EndpointURL: "https://h:1",
+			ECRRegistries: []string{"h:1"},
+		},
 		Log: config.Log{Level: config.LevelDebug, Format: config.FormatJSON},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+	if slots := got.Slots(); !cmp.Equal(slots, []string{"default", "doors"}) {
+		t.Errorf("slots %q", slots)
 	}
 	for name, want := range map[string][2]bool{"front.door": {true, true}, "back": {true, true}, "files": {false, false}} {
 		s := got.Sources[name]
@@ -127,6 +157,8 @@ sources:
 model: {path: models/m.onnx, manifest: models/m.yaml}
 engine: {library: lib/ort.so}
 mqtt: {broker: "mqtts://b", username: u, password_file: pw, ca_file: /etc/ca.pem, cert_file: c.pem, key_file: ../k.pem}
+models: {dir: m, trusted_keys: [a.pem, /b.pem], registry_credentials: r.json}
+aws: {ca_file: aws.pem}
 `)
 	c, err := config.Load(path)
 	if err != nil {
@@ -136,6 +168,11 @@ mqtt: {broker: "mqtts://b", username: u, password_file: pw, ca_file: /etc/ca.pem
 	for what, pair := range map[string][2]string{
 		"sample":        {c.Sources["s"].URI, "sample"},
 		"file":          {c.Sources["f"].URI, in("clips/a.mp4")},
+		"models":        {c.Models.Dir, in("m")},
+		"trusted key":   {c.Models.TrustedKeys[0], in("a.pem")},
+		"absolute key":  {c.Models.TrustedKeys[1], "/b.pem"},
+		"registry":      {c.Models.RegistryCredentials, in("r.json")},
+		"aws ca":        {c.AWS.CAFile, in("aws.pem")},
 		"absolute":      {c.Sources["a"].URI, "/abs/a.mp4"},
 		"device":        {c.Sources["d"].URI, "/dev/video0"},
 		"stream":        {c.Sources["r"].URI, "rtsp://cam/x"},

@@ -35,7 +35,7 @@ func setDefaults(s *jsonschema.Schema, v reflect.Value) {
 			switch field := v.Field(i); field.Kind() {
 			case reflect.Struct:
 				setDefaults(property, field)
-			case reflect.Map, reflect.Pointer:
+			case reflect.Map, reflect.Pointer, reflect.Slice:
 			default:
 				property.Default = value
 			}
@@ -72,6 +72,7 @@ func (Config) JSONSchemaExtend(s *jsonschema.Schema) {
 	source.Properties.Value("uri").Default = nil
 	source.Properties.Value("pace").Default = string(PaceRealtime)
 	source.Properties.Value("publish").Default = nil
+	source.Properties.Value("slot").Default = DefaultSlot
 }
 
 // JSONSchemaExtend adds the rules that the types do not tell.
@@ -89,6 +90,8 @@ func (Source) JSONSchemaExtend(s *jsonschema.Schema) {
 	between(s.Properties.Value("width"), 0, maxSide)
 	between(s.Properties.Value("height"), 0, maxSide)
 	between(s.Properties.Value("fps"), 0, maxFPS)
+	slot := s.Properties.Value("slot")
+	slot.Pattern = `^([a-z0-9_-]{1,64})?$`
 	score := s.Properties.Value("score_threshold")
 	score.ExclusiveMinimum, score.Maximum = number(0), number(1)
 }
@@ -107,6 +110,29 @@ func (MQTT) JSONSchemaExtend(s *jsonschema.Schema) {
 	between(s.Properties.Value("qos"), 0, 1)
 	between(s.Properties.Value("outbox"), 1, maxOutbox)
 	oneOf(s.Properties.Value("publish"), PublishDetections, PublishEveryFrame)
+}
+
+// JSONSchemaExtend adds the rules that the types do not tell.
+func (Shadow) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.Properties.Value("name").Pattern = shadowNamePattern
+}
+
+// JSONSchemaExtend adds the rules that the types do not tell.
+func (Models) JSONSchemaExtend(s *jsonschema.Schema) {
+	for _, key := range [...]string{"allow", "trusted_keys"} {
+		s.Properties.Value(key).MaxItems = length(maxList)
+		s.Properties.Value(key).Items.MinLength = length(1)
+	}
+	between(s.Properties.Value("max_slowdown"), 0, maxSlowdown)
+	between(s.Properties.Value("min_detections"), 0, 1)
+}
+
+// JSONSchemaExtend adds the rules that the types do not tell.
+func (AWS) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.Properties.Value("region").Pattern = regionPattern
+	s.Properties.Value("role_alias").Pattern = aliasPattern
+	registries := s.Properties.Value("ecr_registries")
+	registries.MaxItems, registries.Items.Pattern = length(maxList), hostPattern
 }
 
 // JSONSchemaExtend adds the rules that the types do not tell.

@@ -78,14 +78,19 @@ func TestSchema(t *testing.T) {
 		}
 	})
 	want := []string{
+		"aws", "aws.ca_file", "aws.credentials_endpoint", "aws.ecr_registries", "aws.endpoint_url", "aws.region", "aws.role_alias",
 		"device", "device.thing",
 		"engine", "engine.library", "engine.run_timeout", "engine.sessions", "engine.spinning", "engine.threads",
 		"log", "log.format", "log.level",
 		"model", "model.manifest", "model.path",
+		"models", "models.allow", "models.dir", "models.download_rate", "models.download_size", "models.download_timeout",
+		"models.max_size", "models.max_slowdown", "models.min_detections", "models.private_addresses", "models.probation",
+		"models.probe_memory", "models.probe_timeout", "models.registry_credentials", "models.trusted_keys",
 		"mqtt", "mqtt.broker", "mqtt.ca_file", "mqtt.cert_file", "mqtt.client_id", "mqtt.keep_alive", "mqtt.key_file", "mqtt.outbox",
 		"mqtt.password_file", "mqtt.publish", "mqtt.qos", "mqtt.topic_prefix", "mqtt.username",
+		"shadow", "shadow.enabled", "shadow.name",
 		"sources", "sources.sample.enabled", "sources.sample.fps", "sources.sample.height", "sources.sample.loop", "sources.sample.pace",
-		"sources.sample.publish", "sources.sample.score_threshold", "sources.sample.uri", "sources.sample.width",
+		"sources.sample.publish", "sources.sample.score_threshold", "sources.sample.slot", "sources.sample.uri", "sources.sample.width",
 	}
 	if got := schemaKeys(t); !slices.Equal(got, want) {
 		t.Errorf("keys\ngot  %v\nwant %v", got, want)

@@ -99,6 +99,9 @@ func (s *Source) check(p *yamldoc.Problems, path string) {
 	if t := s.ScoreThreshold; t != nil && !(*t > 0 && *t <= 1) {
 		p.Addf(key("score_threshold"), "must be above 0 and at most 1, not %v; remove it for the model's own", *t)
 	}
+	if s.Slot != "" && !matches(slotPattern, s.Slot) {
+		p.Addf(key("slot"), "must be 1 to 64 of a-z, 0-9, _ and -, not %s", shown(s.Slot))
+	}
 	if s.Publish != "" {
 		yamldoc.OneOf(p, key("publish"), s.Publish, PublishDetections, PublishEveryFrame)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/invopop/jsonschema"
@@ -98,4 +99,70 @@ func (Count) JSONSchema() *jsonschema.Schema {
 		{Type: "string", Const: autoWord},
 		{Type: "integer", Minimum: "1", Maximum: number(MaxCount)},
 	}}
+}
+
+// Size is a number of bytes, in YAML a whole number with a unit: 500KB, 20MB, 4GB (powers of 1000), or a bare 0.
+type Size int64
+
+// The units of Size.
+const (
+	kilobyte = 1000
+	megabyte = 1000 * kilobyte
+	gigabyte = 1000 * megabyte
+)
+
+const sizePattern = `^[0-9]{1,9}(B|KB|MB|GB)$`
+
+// UnmarshalNode implements yamldoc.Unmarshaler.
+func (s *Size) UnmarshalNode(n yamldoc.Node) error {
+	text := n.Text()
+	switch n.Kind() {
+	case yamldoc.Number:
+		if text == "0" {
+			*s = 0
+			return nil
+		}
+		return fmt.Errorf("must have a unit; write %sB for bytes, or KB, MB, GB", text)
+	case yamldoc.Text:
+		if !matches(sizePattern, text) {
+			break
+		}
+		unit := int64(1)
+		for suffix, v := range map[string]int64{"KB": kilobyte, "MB": megabyte, "GB": gigabyte} {
+			if strings.HasSuffix(text, suffix) {
+				unit = v
+			}
+		}
+		v, err := strconv.ParseInt(strings.TrimRight(text, "BKMG"), 10, 64)
+		if err != nil {
+			return fmt.Errorf("is no size: %q", text)
+		}
+		*s = Size(v * unit) // nine digits of gigabytes fit
+		return nil
+	}
+	return fmt.Errorf("must be a size such as 20MB or 4GB, not %s", n.Describe())
+}
+
+// String is the size as YAML has it.
+func (s Size) String() string {
+	for _, u := range [...]struct {
+		v    Size
+		name string
+	}{{gigabyte, "GB"}, {megabyte, "MB"}, {kilobyte, "KB"}} {
+		if s != 0 && s%u.v == 0 {
+			return strconv.FormatInt(int64(s/u.v), 10) + u.name
+		}
+	}
+	if s == 0 {
+		return "0"
+	}
+	return strconv.FormatInt(int64(s), 10) + "B"
+}
+
+// JSONSchema describes the type.
+func (Size) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+		{Type: "string", Pattern: sizePattern},
+		{Type: "integer", Const: 0},
+	}, Examples: []any{"20MB", "4GB"}}
 }
