@@ -53,7 +53,7 @@ const (
 	// maxList is the largest number of patterns, keys or registries: far more than a fleet has.
 	maxList = 64
 	// minDownload is the least models.download_size: the smallest detectors have some 200 KB.
-	minDownload        = 1 << 20
+	minDownload        = megabyte
 	minDownloadTimeout = time.Minute
 	maxDownloadTimeout = 7 * 24 * time.Hour
 	minProbeTimeout    = 5 * time.Second
