@@ -51,6 +51,7 @@ func (m *Manifest) check() []yamldoc.Problem {
 	if m.SHA256 != "" && (len(m.SHA256) != 64 || strings.Trim(m.SHA256, "0123456789abcdefABCDEF") != "") {
 		c.problems.Addf("sha256", "must be 64 hexadecimal digits, as sha256sum prints them, not %d characters like %q", utf8.RuneCountInString(m.SHA256), shorten(m.SHA256))
 	}
+	c.externalData(m)
 	c.family(m)
 	c.input(m.Input)
 	oneOf(c, "color", m.Color, RGB, BGR)

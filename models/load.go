@@ -16,8 +16,9 @@ import (
 	"gnomon/models/onnx"
 )
 
-// MaxModelSize is the largest ONNX file in bytes that is read into memory. The largest detectors in use have about
-// 700 MB; the devices that gnomon runs on have a few gigabytes for everything.
+// MaxModelSize is the largest model in bytes that is read into memory: the ONNX file, with the weights that it has in
+// other files. The largest detectors in use have about 700 MB; the devices that gnomon runs on have a few gigabytes for
+// everything.
 const MaxModelSize = 1 << 30
 
 // Model is an ONNX file in memory and how to read it.
@@ -26,8 +27,11 @@ type Model struct {
 	Manifest *Manifest  // nil when there is none
 	Info     *onnx.Info // what the file says about itself
 	Path     string     // of the file; empty for a model that came from memory
-	SHA256   string     // of the file, 64 lower-case hexadecimal digits
-	Bytes    []byte     // the file; shared, not to be changed; nobody here needs it any more, so it may be let go
+	SHA256   string     // of the ONNX file as it lies on the disk, 64 lower-case hexadecimal digits
+	// Bytes is the model, complete in itself: the file, or if that has weights in other files the file with these put
+	// inside, which then has another digest than SHA256. Shared, not to be changed; nobody here needs it any more, so
+	// it may be let go.
+	Bytes []byte
 
 	name string // what errors call it
 }
@@ -36,7 +40,11 @@ type Model struct {
 // file beside the model that has its name and the ending .yaml, if there is one.
 //
 // Errors name the file and say what is wrong with it: no such file (wrapping fs.ErrNotExist), a directory, empty, not
-// ONNX, truncated, weights in other files, or what Resolve and LoadManifest say.
+// ONNX, truncated, weights in other files that the manifest does not list or that do not fit, or what Resolve and
+// LoadManifest say.
+//
+// Weights in other files are put inside the model, which for that time takes the memory of both and of the largest
+// tensor.
 func Load(path, manifestPath string) (*Model, error) {
 	data, err := readModel(path)
 	if err != nil {
@@ -69,7 +77,7 @@ func LoadBytes(name string, data, manifest []byte) (*Model, error) {
 	return newModel(&Model{Manifest: m, Bytes: data, name: name})
 }
 
-// newModel inspects the bytes, checks the digest and resolves.
+// newModel inspects the bytes, checks the digest, puts weights from other files inside and resolves.
 func newModel(model *Model) (*Model, error) {
 	fail := func(err error) (*Model, error) {
 		var inManifest *yamldoc.Error
@@ -85,13 +93,13 @@ func newModel(model *Model) (*Model, error) {
 	if err != nil {
 		return fail(err)
 	}
-	if len(info.ExternalData) > 0 {
-		return fail(fmt.Errorf("its weights are in other files (%q), and gnomon takes a model as one file, which one digest covers: save it with the weights inside", info.ExternalData[0]))
-	}
 	sum := sha256.Sum256(model.Bytes)
 	model.Info, model.SHA256 = info, hex.EncodeToString(sum[:])
 	if m := model.Manifest; m != nil && m.SHA256 != "" && !strings.EqualFold(m.SHA256, model.SHA256) {
 		return fail(m.report([]yamldoc.Problem{{Path: "sha256", Message: fmt.Sprintf("sha256 is %s, but %s has %s; the manifest belongs to another file, or the file is damaged", strings.ToLower(m.SHA256), model.name, model.SHA256)}}))
+	}
+	if err := model.inline(); err != nil {
+		return fail(err)
 	}
 	if err := model.Resolve(nil); err != nil {
 		if errors.As(err, &undecided{}) && model.Manifest == nil {

@@ -183,21 +183,6 @@ func TestLoadSaysWhichManifest(t *testing.T) {
 	}
 }
 
-// TestExternalData refuses a model whose weights are elsewhere. The file is spelled out in bytes, because the writer
-// makes none such.
-func TestExternalData(t *testing.T) {
-	field := func(num int, body string) string { return string([]byte{byte(num<<3 | 2), byte(len(body))}) + body }
-	entry := func(k, v string) string { return field(13, field(1, k)+field(2, v)) }
-	tensor := "\x08\x01\x10\x01" + field(8, "w") + entry("location", "x.data") + "\x70\x01" // dims [1], float32, external
-	graph := field(2, "g") + field(5, tensor)
-	data := "\x08\x08" + field(7, graph) + field(8, "\x10\x0d") // IR version 8, opset 13
-	_, err := LoadBytes("x.onnx", []byte(data), nil)
-	const want = `model x.onnx: its weights are in other files ("x.data"), and gnomon takes a model as one file, which one digest covers: save it with the weights inside`
-	if err == nil || err.Error() != want {
-		t.Errorf("got  %v\nwant %s", err, want)
-	}
-}
-
 // TestRealModels reads the models that the project shares, where they are at hand.
 func TestRealModels(t *testing.T) {
 	dir := filepath.Join("..", "..", "shared", "models")

@@ -26,7 +26,8 @@ type Manifest struct {
 	Version        string         `yaml:"version"`
 	Release        *int64         `yaml:"release"` // counts up from 1 with each release of the model
 	Licence        string         `yaml:"licence"`
-	SHA256         string         `yaml:"sha256"` // of the ONNX file, hexadecimal
+	SHA256         string         `yaml:"sha256"`        // of the ONNX file, hexadecimal
+	ExternalData   []string       `yaml:"external_data"` // files with weights that the ONNX file reaches for, in its folder or below
 	Family         detect.Family  `yaml:"family"`
 	Decoded        *bool          `yaml:"decoded"` // yolox: the grid is applied inside the model
 	Input          ManifestInput  `yaml:"input"`

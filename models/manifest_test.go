@@ -21,6 +21,7 @@ version: "2.1"
 release: 7
 licence: Apache-2.0
 sha256: ` + digest + `
+external_data: [w.bin, dir/w2.bin]
 family: yolox
 decoded: true
 input: {name: images, width: 416, height: 320, layout: nchw, type: float32}
@@ -47,7 +48,8 @@ func TestParseManifest(t *testing.T) {
 	}
 	want := &Manifest{
 		Gnomon: 1, Name: "street", Version: "2.1", Release: ptr(int64(7)), Licence: "Apache-2.0", SHA256: digest,
-		Family: detect.YOLOX, Decoded: ptr(true),
+		ExternalData: []string{"w.bin", "dir/w2.bin"},
+		Family:       detect.YOLOX, Decoded: ptr(true),
 		Input: ManifestInput{Name: "images", Width: 416, Height: 320, Layout: NCHW, Type: detect.Float32},
 		Color: RGB, Scale: ptr(0.5), Mean: &Channels{1, 2.5, 3}, Std: &Channels{2, 2, 2},
 		Resize: letterbox.Stretch, Pad: &Pad{1, 2, 3}, Labels: Labels{"cat", "dog"},
@@ -84,6 +86,16 @@ func TestParseManifestErrors(t *testing.T) {
 		{"release: 0", `1:10: release must be 1 or more, not 0`},
 		{"sha256: abc", `1:9: sha256 must be 64 hexadecimal digits, as sha256sum prints them, not 3 characters like "abc"`},
 		{"sha256: " + strings.Repeat("x", 64), `1:9: sha256 must be 64 hexadecimal digits, as sha256sum prints them, not 64 characters like "` + strings.Repeat("x", 64) + `"`},
+		{"external_data: w.bin", `1:16: external_data must be a list ([a, b] or lines that begin with -), not the text "w.bin"`},
+		{"external_data: []", `1:16: external_data is an empty list; name the files that the model has its weights in, or remove the key`},
+		{"external_data: [w, ../w]", `1:20: external_data[1] is "../w"; name a file in the model's folder or below it, in the shortest way`},
+		{"external_data: [/etc/w]", `1:17: external_data[0] is "/etc/w"; name a file in the model's folder or below it, in the shortest way`},
+		{"external_data: [a/../w]", `1:17: external_data[0] is "a/../w"; name a file in the model's folder or below it, in the shortest way`},
+		{"external_data: [.]", `1:17: external_data[0] is "."; name a file in the model's folder or below it, in the shortest way`},
+		{`external_data: ["a\\w"]`, `1:17: external_data[0] is "a\\w"; write a name without backslash and colon, with / between folders`},
+		{"external_data: [w, w]", `1:20: external_data[1] is "w" a second time; remove it`},
+		{`external_data: [""]`, `1:17: external_data[0] is empty`},
+		{"external_data: [" + strings.Repeat("w,", 1001) + "]", `1:16: external_data has 1001 entries, more than the 1000 that are allowed`},
 		{"family: detr", `1:9: family must be one of yolov8, yolov5, end-to-end, yolox, nanodet, not "detr"`},
 		{"family: yolo11", `1:9: family "yolo11" is not a family; models of that name are usually read as yolov8: write family: yolov8`},
 		{"family: NanoDet_Plus", `1:9: family "NanoDet_Plus" is not a family; models of that name are usually read as nanodet: write family: nanodet`},

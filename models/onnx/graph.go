@@ -150,10 +150,8 @@ func (in *inspector) sparseTensor(data []byte) (string, error) {
 
 // tensor walks a TensorProto, without looking at its elements, and returns its name.
 func (in *inspector) tensor(data []byte) (string, error) {
-	const external = 1 // TensorProto.EXTERNAL
 	var name string
-	var location int64
-	located := false
+	external, located := false, false
 	w := walk(data)
 	for w.next() {
 		switch w.num {
@@ -166,10 +164,10 @@ func (in *inspector) tensor(data []byte) (string, error) {
 			}
 			located = located || found
 		case 14:
-			location = w.int()
+			external = isExternal(w.int())
 		}
 	}
-	if w.err == nil && location == external && !located {
+	if w.err == nil && external && !located {
 		return name, errors.New("its data are said to be in another file, but none is named")
 	}
 	return name, w.err
