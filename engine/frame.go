@@ -132,6 +132,8 @@ type ModelInfo struct {
 	Version string
 	SHA256  string // hex, of the ONNX file
 	Labels  []string
+
+	ScoreThreshold float32 // what the model's own manifest says: for sources that have no threshold of their own
 }
 
 // Label is the name of a class; an index without a name has none.

@@ -11,6 +11,7 @@ import (
 
 // Health counts how a model has done since it was put into its slot. It is what tells a good new model from a bad one.
 type Health struct {
+	Begun      uint64        // frames that were given to the model; more than Frames while some are in work
 	Frames     uint64        // frames that went through the model
 	Errors     uint64        // of these, failed
 	NotFinite  uint64        // of the failed ones, with values that were NaN or infinite
@@ -28,8 +29,22 @@ const (
 
 // health collects a Health without locks. Lanes of one model share it.
 type health struct {
-	frames, errors, notFinite, detections atomic.Uint64
-	buckets                               [bucketCount]atomic.Uint64
+	begun, frames, errors, notFinite, detections atomic.Uint64
+	buckets                                      [bucketCount]atomic.Uint64
+}
+
+// begin counts a frame in; record or forget counts it out.
+func (h *health) begin() {
+	if h != nil {
+		h.begun.Add(1)
+	}
+}
+
+// forget is for a frame that was given up: it says nothing about the model.
+func (h *health) forget() {
+	if h != nil {
+		h.begun.Add(^uint64(0))
+	}
 }
 
 // record takes the outcome of one frame.
@@ -58,7 +73,7 @@ func bucketOf(d time.Duration) int {
 
 // read sums up. Counts of frames that end meanwhile may be in some numbers and not yet in others.
 func (h *health) read() Health {
-	out := Health{Frames: h.frames.Load(), Errors: h.errors.Load(), NotFinite: h.notFinite.Load(), Detections: h.detections.Load()}
+	out := Health{Begun: h.begun.Load(), Frames: h.frames.Load(), Errors: h.errors.Load(), NotFinite: h.notFinite.Load(), Detections: h.detections.Load()}
 	var counts [bucketCount]uint64
 	for i := range h.buckets {
 		counts[i] = h.buckets[i].Load()

@@ -74,7 +74,7 @@ func TestHealth(t *testing.T) {
 		f := engine.Frame{} // has no size: cannot be placed
 		_, _, _ = l.Detect(ended, &f, nil)
 	})
-	if h := slot.Health(); err != nil || h.Frames != 3 {
+	if h := slot.Health(); err != nil || h.Frames != 3 || h.Begun != 3 {
 		t.Errorf("%v, %+v", err, h)
 	}
 	if err := slot.Close(t.Context()); err != nil {

@@ -35,8 +35,11 @@ func NewLane(pre Preprocessor, sess Session, dec detect.Decoder, mode letterbox.
 // wraps detect.ErrNotFinite or detect.ErrClassRange comes with the detections that were sound.
 func (l *Lane) Detect(ctx context.Context, f *Frame, dst []detect.Detection) ([]detect.Detection, Timing, error) {
 	first := len(dst)
+	l.health.begin()
 	dst, tm, err := l.detect(ctx, f, dst)
-	if err == nil || ctx.Err() == nil { // a frame that was given up says nothing about the model
+	if err != nil && ctx.Err() != nil {
+		l.health.forget()
+	} else {
 		l.health.record(len(dst)-first, tm.Infer, err)
 	}
 	return dst, tm, err
@@ -97,6 +100,18 @@ func (l *Lane) close() error {
 type Model struct {
 	Info  ModelInfo
 	Lanes []*Lane
+}
+
+// WarmUp takes f through every lane, so that the first frames afterwards cost no more than later ones: the runtime sets
+// memory aside in its first run. What is found is nobody's business; outputs that are not finite are, but are those of a
+// picture that may mean nothing, so they are no error here.
+func (m *Model) WarmUp(ctx context.Context, f *Frame) error {
+	for _, l := range m.Lanes {
+		if _, _, err := l.detect(ctx, f, nil); err != nil && !errors.Is(err, detect.ErrNotFinite) {
+			return fmt.Errorf("warm up: %w", err)
+		}
+	}
+	return nil
 }
 
 // Close frees every lane. Nobody may be using one.

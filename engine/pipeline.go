@@ -199,7 +199,11 @@ func (p *Pipeline) worker(ctx context.Context) error {
 }
 
 func (p *Pipeline) count(r *Result) {
-	if least := math.Float32frombits(p.threshold.Load()); least > 0 {
+	least := math.Float32frombits(p.threshold.Load())
+	if least == 0 && r.Model != nil { // the decoder may keep more, for another source
+		least = r.Model.ScoreThreshold
+	}
+	if least > 0 {
 		n := 0 // sorted by score, best first
 		for n < len(r.Detections) && r.Detections[n].Score >= least {
 			n++

@@ -24,6 +24,8 @@ type RuntimeOptions struct {
 	Library string
 	// Embedded writes the embedded library to w. Needed when Library is empty.
 	Embedded func(w io.Writer) error
+	// PlainMalloc leaves C's memory allocator as it is, to measure against.
+	PlainMalloc bool
 }
 
 // Runtime is the loaded library. A process has at most one at a time.
@@ -38,6 +40,9 @@ type Runtime struct {
 func NewRuntime(o RuntimeOptions) (*Runtime, error) {
 	if ortgo.IsInitialized() {
 		return nil, errors.New("ONNX Runtime is loaded already: a process can hold one at a time")
+	}
+	if !o.PlainMalloc {
+		tuneMalloc()
 	}
 	if o.Library != "" {
 		if err := checkLibrary(o.Library); err != nil {

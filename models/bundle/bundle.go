@@ -106,7 +106,7 @@ func Unpack(ctx context.Context, dst string, sources []Source, l Limits) (Conten
 			return Contents{}, err
 		}
 	}
-	return find(u.tree.list())
+	return Find(u.tree.list())
 }
 
 // checkDir demands an empty directory that others cannot write to: they could exchange a file while it is written.

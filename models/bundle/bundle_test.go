@@ -158,7 +158,7 @@ func TestFind(t *testing.T) {
 		for _, name := range strings.Fields(tt.files) {
 			files = append(files, File{Name: name})
 		}
-		c, err := find(files)
+		c, err := Find(files)
 		if c.Model != tt.model || c.Manifest != tt.manifest || c.Golden != tt.golden || code(err) != tt.code {
 			t.Errorf("%s: %q, %q, %q, %v", tt.files, c.Model, c.Manifest, c.Golden, err)
 		}

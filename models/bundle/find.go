@@ -12,8 +12,8 @@ const goldenName = "golden/golden.json"
 // isModel tells whether a name is that of an ONNX file.
 func isModel(name string) bool { return strings.EqualFold(path.Ext(name), ".onnx") }
 
-// find says which file is which.
-func find(files []File) (Contents, error) {
+// Find says which file is which.
+func Find(files []File) (Contents, error) {
 	c := Contents{Files: files}
 	var names, models []string
 	for _, f := range files {
