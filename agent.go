@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"gnomon/config"
-	"gnomon/engine"
 	"gnomon/engine/ort"
 	"gnomon/telemetry"
 )
@@ -29,13 +29,13 @@ const (
 
 // agent is what runs: a device's identity, its connection, its model and its sources.
 type agent struct {
-	cfg   *config.Config
-	log   *zap.Logger
-	ident identity
-	mqtt  *telemetry.Client
-	slot  *engine.Slot
-	lanes lanes
-	score float32 // the model's threshold, which sources may override
+	cfg      *config.Config
+	log      *zap.Logger
+	ident    identity
+	mqtt     *telemetry.Client
+	slots    *slots
+	lanes    lanes
+	follower *follower // nil: no shadow
 
 	mu       sync.Mutex // guards watchers against the status, which starts before them
 	watchers []*watcher
@@ -49,48 +49,63 @@ func newAgent(cfg *config.Config, log *zap.Logger) (*agent, error) {
 	}
 	a := &agent{cfg: cfg, log: log, ident: identity{thing: thing, boot: uuid.NewString()}}
 	m := cfg.MQTT
-	a.mqtt, err = telemetry.New(telemetry.Options{
+	o := telemetry.Options{
 		Broker: m.Broker, ClientID: m.ClientID, Thing: thing, TopicPrefix: m.TopicPrefix,
 		Username: m.Username, PasswordFile: m.PasswordFile, CAFile: m.CAFile, CertFile: m.CertFile, KeyFile: m.KeyFile,
 		QoS: byte(m.QoS), KeepAlive: time.Duration(m.KeepAlive), Outbox: m.Outbox,
 		AgentVersion: version, BootID: a.ident.boot, Status: a.status, Log: log,
-	})
+	}
+	if cfg.Shadow.Enabled {
+		if a.follower, err = newFollower(a); err != nil {
+			return nil, err
+		}
+		o.OnConnect = a.follower.serve
+	}
+	a.mqtt, err = telemetry.New(o)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, errors.Join(&usageError{err}, a.close())
 	}
 	return a, nil
 }
 
-// loadSlot reads the model and makes its lanes. The caller closes the slot.
-func (a *agent) loadSlot(rt *ort.Runtime) (*engine.Slot, error) {
-	m, err := readModel(a.cfg.Model.Path, a.cfg.Model.Manifest)
-	if err != nil {
-		return nil, err
+// close frees what newAgent opened.
+func (a *agent) close() error {
+	if a.follower == nil {
+		return nil
 	}
-	live, least := true, m.Spec.ScoreThreshold
+	return a.follower.close()
+}
+
+// load makes the slots and loads their models: what was deployed there, or the configured model.
+func (a *agent) load(ctx context.Context, rt *ort.Runtime) error {
+	live := true
 	for _, name := range a.enabled() {
 		s := a.cfg.Sources[name]
 		live = live && s.Live()
-		if s.ScoreThreshold != nil { // the decoder keeps what any source may want; each drops the rest
-			least = min(least, *s.ScoreThreshold)
-		}
 	}
 	e := a.cfg.Engine
 	a.lanes = chooseLanes(int(e.Sessions), int(e.Threads), live)
-	model, err := loadModel(rt, m, loadOptions{Lanes: a.lanes, Spinning: e.Spinning, Deadline: time.Duration(e.RunTimeout), MinScore: least})
-	if err != nil {
-		return nil, err
+	a.log.Info("lanes of each model", zap.Stringer("lanes", a.lanes), zap.Bool("chosen", e.Sessions == 0 || e.Threads == 0))
+	a.slots = newSlots(rt, a.cfg, a.lanes, a.log)
+	if a.follower != nil {
+		return a.follower.start(ctx, rt)
 	}
-	a.log.Info("model loaded", zap.String("model", m.Spec.Name), zap.String("version", m.Spec.Version), zap.String("family", string(m.Spec.Family)),
-		zap.Stringer("lanes", a.lanes), zap.Bool("lanes_chosen", e.Sessions == 0 || e.Threads == 0), zap.Strings("unclear", m.Spec.Unclear))
-	a.slot, a.score = engine.NewSlot(model), m.Spec.ScoreThreshold
-	return a.slot, nil
+	for name := range a.slots.byName {
+		if err := a.slots.open(ctx, name, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watch makes a watcher for every source that is enabled.
 func (a *agent) watch() error {
 	var ws []*watcher
-	for _, name := range a.enabled() {
+	names := a.enabled()
+	if a.follower != nil { // any of them may be enabled through the shadow
+		names = slices.Sorted(maps.Keys(a.cfg.Sources))
+	}
+	for _, name := range names {
 		w, err := newWatcher(name, a)
 		if err != nil {
 			return err
@@ -126,7 +141,7 @@ func (a *agent) run(ctx context.Context) error {
 		go func() { results <- w.run(ctx) }()
 	}
 	interrupt := context.AfterFunc(ctx, func() {
-		time.AfterFunc(interruptAfter, a.slot.Interrupt)
+		time.AfterFunc(interruptAfter, a.slots.interrupt)
 	})
 	defer interrupt()
 	var errs []error
@@ -149,6 +164,13 @@ func (a *agent) run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// watching are the watchers, which never change once made.
+func (a *agent) watching() []*watcher {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.watchers
+}
+
 // status is the sources' part of the status message.
 func (a *agent) status() map[string]telemetry.SourceStatus {
 	a.mu.Lock()
@@ -160,6 +182,26 @@ func (a *agent) status() map[string]telemetry.SourceStatus {
 	return out
 }
 
+// models names what runs, slot by slot where there is more than one.
+func (a *agent) models() string {
+	var names []string
+	for _, slot := range slices.Sorted(maps.Keys(a.slots.byName)) {
+		info := a.slots.byName[slot].slot.Info()
+		if info == nil {
+			continue
+		}
+		name := info.Name
+		if info.Version != "" {
+			name += " " + info.Version
+		}
+		if len(a.slots.byName) > 1 {
+			name = slot + ": " + name
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // hint tells how to see the messages.
 func (a *agent) hint() string {
 	addr := strings.TrimPrefix(a.mqtt.Stats().Broker, "mqtt://")
@@ -168,4 +210,20 @@ func (a *agent) hint() string {
 		return fmt.Sprintf("messages are under %s/%s/", a.cfg.MQTT.TopicPrefix, a.ident.thing)
 	}
 	return fmt.Sprintf("see the messages: mosquitto_sub -h %s -p %s -t '%s/#'", host, port, a.cfg.MQTT.TopicPrefix)
+}
+
+// closeSlots drains and closes the models, if there are any.
+func (a *agent) closeSlots(ctx context.Context) error {
+	if a.slots == nil {
+		return nil
+	}
+	return a.slots.close(ctx)
+}
+
+// follow keeps the shadow until ctx ends, if there is one.
+func (a *agent) follow(ctx context.Context) error {
+	if a.follower == nil {
+		return nil
+	}
+	return a.follower.run(ctx)
 }

@@ -70,7 +70,7 @@ func (b *board) Write(p []byte) (int, error) {
 func (b *board) open(a *agent, quit func()) error {
 	b.agent, b.quit, b.started = a, quit, time.Now()
 	if b.out != os.Stdout || !term.IsTerminal(int(os.Stdout.Fd())) || !term.IsTerminal(int(os.Stdin.Fd())) {
-		_, err := fmt.Fprintf(b.out, "watching %s with %s, publishing to %s\n%s\n", strings.Join(a.enabled(), ", "), a.slot.Info().Name, a.mqtt.Stats().Broker, a.hint())
+		_, err := fmt.Fprintf(b.out, "watching %s with %s, publishing to %s\n%s\n", strings.Join(a.enabled(), ", "), a.models(), a.mqtt.Stats().Broker, a.hint())
 		return err
 	}
 	s, err := newScreen()
@@ -146,11 +146,13 @@ func (b *board) lines(screen bool) []string {
 	a := b.agent
 	var lines []string
 	if screen {
-		info := a.slot.Info()
-		lines = append(lines, fmt.Sprintf("gnomon %s   %s on %s   up %v   q quits", version, info.Name, a.lanes, time.Since(b.started).Round(time.Second)))
+		lines = append(lines, fmt.Sprintf("gnomon %s   %s on %s   up %v   q quits", version, a.models(), a.lanes, time.Since(b.started).Round(time.Second)))
 	}
 	for _, w := range a.watchers {
 		lines = append(lines, w.line(b.last[w.name].fps))
+	}
+	if a.follower != nil {
+		lines = append(lines, a.follower.lines()...)
 	}
 	s := a.mqtt.Stats()
 	state := "connected"

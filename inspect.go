@@ -16,7 +16,7 @@ import (
 )
 
 func modelsCommand() *cobra.Command {
-	return group("models", "Look at model files", "  gnomon models inspect yolo11n.onnx", inspectCommand())
+	return group("models", "Look at model files, and pack them for deployment", "  gnomon models inspect yolo11n.onnx\n  gnomon models pack yolo11n.onnx --release 2", inspectCommand(), packCommand())
 }
 
 // inspection is what `gnomon models inspect --json` prints.

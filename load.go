@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -17,7 +18,11 @@ import (
 
 // openRuntime loads ONNX Runtime: the library at a path, or the embedded one.
 func openRuntime(library string) (*ort.Runtime, error) {
-	return ort.NewRuntime(ort.RuntimeOptions{Library: library, Embedded: embedded.Runtime})
+	return ort.NewRuntime(runtimeOptions(library, false))
+}
+
+func runtimeOptions(library string, plainMalloc bool) ort.RuntimeOptions {
+	return ort.RuntimeOptions{Library: library, Embedded: embedded.Runtime, PlainMalloc: plainMalloc}
 }
 
 // readModel reads a model and finds out how to feed it, without running anything. manifest may be empty.
@@ -104,7 +109,7 @@ func loadModel(rt *ort.Runtime, m *models.Model, o loadOptions) (*engine.Model, 
 		params.IoUThreshold = o.IoU
 	}
 	params.MultiLabel = o.AllClasses
-	model.Info = engine.ModelInfo{Name: spec.Name, Version: spec.Version, SHA256: m.SHA256, Labels: spec.Labels}
+	model.Info = engine.ModelInfo{Name: spec.Name, Version: spec.Version, SHA256: m.SHA256, Labels: spec.Labels, ScoreThreshold: spec.ScoreThreshold}
 	for _, s := range sessions {
 		pre, err := tensor.New(tensor.Options{RGB: spec.Color == models.RGB, Scale: spec.Scale, Mean: spec.Mean, Std: spec.Std, Pad: spec.Pad})
 		if err != nil {
@@ -117,4 +122,28 @@ func loadModel(rt *ort.Runtime, m *models.Model, o loadOptions) (*engine.Model, 
 		model.Lanes = append(model.Lanes, engine.NewLane(pre, s, dec, spec.Resize))
 	}
 	return model, nil
+}
+
+// loadWarm loads a model at low priority and runs every lane once on f.
+func loadWarm(ctx context.Context, rt *ort.Runtime, m *models.Model, o loadOptions, f *engine.Frame) (model *engine.Model, err error) {
+	err = loadQuietly(ctx, o.Lanes.Threads, func(ctx context.Context) error {
+		if model, err = loadModel(rt, m, o); err != nil {
+			return err
+		}
+		if err := model.WarmUp(ctx, f); err != nil {
+			return errors.Join(fmt.Errorf("model %s: %w", m.Spec.Name, err), model.Close())
+		}
+		return nil
+	})
+	return model, err
+}
+
+// exchange puts next in place of the slot's model, which goes at low priority, and gives its memory back to the system:
+// frames flow through the new one meanwhile.
+func exchange(ctx context.Context, slot *engine.Slot, next *engine.Model) error {
+	return quietly(func() error {
+		err := slot.Swap(ctx, next)
+		ort.ReleaseMemory()
+		return err
+	})
 }

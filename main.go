@@ -58,12 +58,15 @@ func program() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
-		runCommand(),     // the agent: sources -> model -> MQTT
-		detectCommand(),  // pictures and video in; a table, JSON or annotated pictures out
-		modelsCommand(),  // what a model file is and how it will be read
-		evalCommand(),    // COCO accuracy of a model
-		configCommand(),  // check a configuration, print the default and the schema
-		versionCommand(), // versions of everything inside
+		runCommand(),      // the agent: sources -> model -> MQTT
+		detectCommand(),   // pictures and video in; a table, JSON or annotated pictures out
+		modelsCommand(),   // what a model file is and how it will be read
+		benchCommand(),    // what an exchange of models costs
+		evalCommand(),     // COCO accuracy of a model
+		configCommand(),   // check a configuration, print the default and the schema
+		devcloudCommand(), // the AWS side on this machine, to try deployments out
+		versionCommand(),  // versions of everything inside
+		probeCommand(),    // hidden: the trial of a new model, in a process of its own
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -88,6 +91,7 @@ func execute(ctx context.Context) int {
 // runAgent is the agent: it starts what takes data before what makes it, and stops in the opposite order.
 //
 //	sources -> pipeline (model) -> watcher -> outbox -> MQTT
+//	shadow -> deployer -> slots of models, and settings of sources
 func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, stdout io.Writer) (err error) {
 	if err := camera.Supported(); err != nil {
 		return err
@@ -115,6 +119,7 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, agent.close()) }()
 	mqtt := inBackground(agent.mqtt.Run)
 	defer func() { err = errors.Join(err, mqtt.stop()) }()
 
@@ -124,11 +129,11 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 		return err
 	}
 	defer func() { err = errors.Join(err, runtime.Close()) }()
-	slot, err := agent.loadSlot(runtime)
-	if err != nil {
+	// ctx has ended when they are closed: runs in progress are interrupted.
+	defer func() { err = errors.Join(err, agent.closeSlots(ctx)) }()
+	if err := agent.load(ctx, runtime); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, slot.Close(ctx)) }() // ctx has ended by then: runs in progress are interrupted
 
 	// Sources last. They run until they end, or until a signal, --duration or the screen's q ends ctx.
 	if err := agent.watch(); err != nil {
@@ -141,7 +146,8 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 		time.AfterFunc(duration, stop)
 	}
 	screen := inBackground(ui.run)
+	follower := inBackground(agent.follow)
 	err = agent.run(ctx)
 	stop()
-	return errors.Join(err, mqtt.stop(), screen.stop(), ui.summary())
+	return errors.Join(err, follower.stop(), mqtt.stop(), screen.stop(), ui.summary())
 }

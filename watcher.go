@@ -28,6 +28,7 @@ const (
 	stateRetrying = "retrying"
 	stateEnded    = "ended"
 	stateFailed   = "failed"
+	stateDisabled = "disabled"
 )
 
 // watcher runs one source: it opens it, takes it through the model, publishes what is found, and for live sources
@@ -35,23 +36,39 @@ const (
 type watcher struct {
 	name  string
 	cfg   config.Source
-	every bool    // publish frames without detections too
-	score float32 // detections below it are dropped
-	slot  *engine.Slot
+	every bool // publish frames without detections too
+	slots *slots
+	stays bool // does not end with its source: it may be switched on again
 	mqtt  *telemetry.Client
 	ident identity
 	topic string
 	log   *zap.Logger
 	view  *thumbnail // nil when nobody looks
 
-	buf []byte // of the message being written; Handle is never called twice at once
+	buf   []byte // of the message being written; Handle is never called twice at once
+	place *place // of the pipeline that runs; changes between pipelines only
+
+	changed chan struct{} // one slot: want has changed in a way that needs another pipeline
 
 	mu       sync.Mutex
+	want     settings
 	state    string
 	err      error
 	pipeline *engine.Pipeline
 	before   engine.Stats // of the pipelines before this one
 	frameErr error        // the last of a frame
+}
+
+// settings are what may change while a source is watched.
+type settings struct {
+	Enabled bool     `json:"enabled"`
+	Slot    string   `json:"slot"`
+	Score   *float32 `json:"score_threshold,omitempty"` // nil: the model's own
+}
+
+// configured are the settings of a source in the configuration.
+func configured(src config.Source) settings {
+	return settings{Enabled: src.Enabled, Slot: src.SlotName(), Score: src.ScoreThreshold}
 }
 
 // identity is what every message of this process carries.
@@ -63,22 +80,104 @@ func newWatcher(name string, a *agent) (*watcher, error) {
 		return nil, err
 	}
 	w := &watcher{
-		name: name, cfg: a.cfg.Sources[name], slot: a.slot, mqtt: a.mqtt, ident: a.ident, topic: topic, score: a.score,
-		log: a.log.With(zap.String("source", name)), state: stateStarting,
+		name: name, cfg: a.cfg.Sources[name], slots: a.slots, mqtt: a.mqtt, ident: a.ident, topic: topic, stays: a.follower != nil,
+		log: a.log.With(zap.String("source", name)), state: stateStarting, changed: make(chan struct{}, 1),
 	}
+	w.want = configured(w.cfg)
 	publish := a.cfg.MQTT.Publish
 	if w.cfg.Publish != "" {
 		publish = w.cfg.Publish
 	}
 	w.every = publish == config.PublishEveryFrame
-	if w.cfg.ScoreThreshold != nil {
-		w.score = *w.cfg.ScoreThreshold
-	}
 	return w, nil
 }
 
-// run blocks until the source has ended for good or ctx is cancelled. Only files end; their errors are returned.
+// apply changes the settings. A threshold takes effect at once; the rest starts the source anew.
+func (w *watcher) apply(ctx context.Context, next settings) error {
+	w.mu.Lock()
+	before := w.want
+	w.want = next
+	p := w.pipeline
+	w.mu.Unlock()
+	if before.Slot != next.Slot {
+		if err := w.slots.byName[before.Slot].want(ctx, w.name, nil); err != nil {
+			return err
+		}
+	}
+	var err error
+	if before.Slot != next.Slot || !equal(before.Score, next.Score) {
+		err = w.slots.byName[next.Slot].want(ctx, w.name, next.Score)
+	}
+	if p != nil {
+		p.SetScoreThreshold(orZero(next.Score))
+	}
+	if before.Enabled != next.Enabled || before.Slot != next.Slot {
+		select {
+		case w.changed <- struct{}{}:
+		default:
+		}
+	}
+	return err
+}
+
+func (w *watcher) settings() settings {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.want
+}
+
+func orZero(v *float32) float32 {
+	if v == nil {
+		return 0
+	}
+	return *v
+}
+
+func equal(a, b *float32) bool { return (a == nil) == (b == nil) && orZero(a) == orZero(b) }
+
+// run blocks until ctx is cancelled, or the source has ended for good and nobody can switch it on again. Only files end;
+// their errors are returned.
 func (w *watcher) run(ctx context.Context) error {
+	for {
+		var err error
+		if w.settings().Enabled {
+			current, cancel := context.WithCancel(ctx)
+			restart := make(chan struct{})
+			go func() {
+				defer close(restart)
+				select {
+				case <-w.changed:
+					cancel()
+				case <-current.Done():
+				}
+			}()
+			err = w.watch(current)
+			again := current.Err() != nil && ctx.Err() == nil
+			cancel()
+			<-restart
+			if again {
+				continue
+			}
+		} else {
+			w.set(stateDisabled, nil)
+			w.log.Info("the source is disabled")
+		}
+		if !w.stays || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			w.log.Error("the source failed", zap.Error(err))
+		}
+		select {
+		case <-w.changed:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// watch blocks until the source has ended for good or ctx is cancelled.
+func (w *watcher) watch(ctx context.Context) error {
 	wait := reopenFirst
 	for {
 		started := time.Now()
@@ -118,12 +217,15 @@ func (w *watcher) once(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	p, err := engine.NewPipeline(engine.PipelineOptions{Source: src, Slot: w.slot, Sink: w, ScoreThreshold: w.score})
+	want := w.settings()
+	w.place = w.slots.byName[want.Slot]
+	p, err := engine.NewPipeline(engine.PipelineOptions{Source: src, Slot: w.place.slot, Sink: w})
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	w.before, w.pipeline = w.statsLocked(), p
+	p.SetScoreThreshold(orZero(w.want.Score))
 	w.mu.Unlock()
 	w.set(stateRunning, nil)
 	w.log.Info("watching", zap.Stringer("what", describe{src}))
@@ -150,6 +252,7 @@ func (w *watcher) Handle(r *engine.Result) error {
 	if w.view != nil {
 		w.view.take(r)
 	}
+	w.place.frames.offer(r.Frame)
 	if len(r.Detections) == 0 && !w.every {
 		return nil
 	}

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"go.uber.org/zap"
-	"go.uber.org/zap/exp/zapslog"
-	"go.uber.org/zap/zapcore"
+
+	"gnomon/devcloud/internal/mqttserver"
 )
 
 const (
@@ -56,7 +55,7 @@ type BrokerOptions struct {
 // accepts connections once Run is called.
 type Broker struct {
 	server   *mochi.Server
-	listener *listener
+	listener *mqttserver.Listener
 	once     sync.Once
 	closed   chan struct{}
 }
@@ -77,10 +76,10 @@ func NewBroker(opts BrokerOptions) (*Broker, error) {
 	capabilities.MaximumClients = maxClients
 	server := mochi.New(&mochi.Options{
 		Capabilities:           capabilities,
-		Logger:                 slogFrom(opts.Log),
+		Logger:                 mqttserver.Log(opts.Log),
 		SysTopicResendInterval: sysTopicSeconds,
 	})
-	b := &Broker{server: server, listener: newListener(socket), closed: make(chan struct{})}
+	b := &Broker{server: server, listener: mqttserver.New(socket, nil), closed: make(chan struct{})}
 	if err := server.AddHook(&hook{tap: opts.Tap}, nil); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("set up the broker: %w", err)
@@ -124,17 +123,4 @@ func (b *Broker) Close() {
 		_ = b.server.Close()
 		b.listener.Close(nil)
 	})
-}
-
-// slogFrom adapts a zap logger to the broker library's slog, from warnings up: what it has to say below that is of
-// interest to its own developers only.
-func slogFrom(log *zap.Logger) *slog.Logger {
-	if log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	core, err := zapcore.NewIncreaseLevelCore(log.Core(), zapcore.WarnLevel)
-	if err != nil { // the logger is stricter than that already
-		core = log.Core()
-	}
-	return slog.New(zapslog.NewHandler(core, zapslog.WithName("broker")))
 }

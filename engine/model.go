@@ -102,13 +102,19 @@ type Model struct {
 	Lanes []*Lane
 }
 
-// WarmUp takes f through every lane, so that the first frames afterwards cost no more than later ones: the runtime sets
-// memory aside in its first run. What is found is nobody's business; outputs that are not finite are, but are those of a
-// picture that may mean nothing, so they are no error here.
+// warmUpRuns is how often a lane is run before it counts as warm: ONNX Runtime learns in the first run which memory it
+// needs, sets it aside in the second and uses it from the third on. With one run alone the first frames after an
+// exchange of models took three times as long.
+const warmUpRuns = 3
+
+// WarmUp takes f through every lane, so that the first frames afterwards cost no more than later ones. What is found is
+// nobody's business; outputs that are not finite may be those of a picture that means nothing, so they are no error.
 func (m *Model) WarmUp(ctx context.Context, f *Frame) error {
 	for _, l := range m.Lanes {
-		if _, _, err := l.detect(ctx, f, nil); err != nil && !errors.Is(err, detect.ErrNotFinite) {
-			return fmt.Errorf("warm up: %w", err)
+		for range warmUpRuns {
+			if _, _, err := l.detect(ctx, f, nil); err != nil && !errors.Is(err, detect.ErrNotFinite) {
+				return fmt.Errorf("warm up: %w", err)
+			}
 		}
 	}
 	return nil

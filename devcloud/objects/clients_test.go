@@ -220,7 +220,7 @@ func TestSSMClientAndRestart(t *testing.T) {
 
 func TestHostileRequests(t *testing.T) {
 	s, server, _ := serve(t, t.TempDir())
-	token, _ := s.newToken(time.Now())
+	token, _ := s.newToken(time.Now(), mayPush)
 	tests := []struct {
 		name, method, path, target, body string
 		streaming                        bool

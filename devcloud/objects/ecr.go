@@ -26,16 +26,23 @@ const (
 	maxRepoName = 256            // characters, ECR's limit
 	maxECRBody  = 64 << 10       // a call carries at most 100 names
 	expiryBytes = 8
+	tokenBytes  = expiryBytes + 1 // and what it is good for
+)
+
+// What a registry token is good for.
+const (
+	mayPull byte = iota
+	mayPush
 )
 
 var repoForm = regexp.MustCompile(`^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$`)
 
 func validRepo(name string) bool { return len(name) <= maxRepoName && repoForm.MatchString(name) }
 
-// newToken makes a password that carries its own end and needs no list of those given out.
-func (s *Service) newToken(now time.Time) (string, time.Time) {
+// newToken makes a password that carries its own end and what it is good for, and needs no list of those given out.
+func (s *Service) newToken(now time.Time, may byte) (string, time.Time) {
 	end := now.Add(tokenLife).Truncate(time.Second)
-	data := binary.BigEndian.AppendUint64(nil, uint64(end.Unix()))
+	data := append(binary.BigEndian.AppendUint64(nil, uint64(end.Unix())), may)
 	return base64.RawURLEncoding.EncodeToString(append(data, s.sign(data)...)), end
 }
 
@@ -45,12 +52,13 @@ func (s *Service) sign(data []byte) []byte {
 	return mac.Sum(nil)
 }
 
-func (s *Service) validToken(token string, now time.Time) bool {
+// readToken says what a token is good for; ok is false if it is none or has expired.
+func (s *Service) readToken(token string, now time.Time) (may byte, ok bool) {
 	data, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(data) != expiryBytes+sha256.Size || !hmac.Equal(s.sign(data[:expiryBytes]), data[expiryBytes:]) {
-		return false
+	if err != nil || len(data) != tokenBytes+sha256.Size || !hmac.Equal(s.sign(data[:tokenBytes]), data[tokenBytes:]) {
+		return 0, false
 	}
-	return now.Unix() < int64(binary.BigEndian.Uint64(data))
+	return data[expiryBytes], now.Unix() < int64(binary.BigEndian.Uint64(data))
 }
 
 func (s *Service) openRepos() error {
@@ -107,7 +115,11 @@ func (s *Service) serveECR(w http.ResponseWriter, r *http.Request) {
 	var out any
 	switch strings.TrimPrefix(r.Header.Get("X-Amz-Target"), ecrTarget) {
 	case "GetAuthorizationToken":
-		token, end := s.newToken(time.Now())
+		may := mayPush
+		if s.options.ReadOnly != nil && s.options.ReadOnly(r) {
+			may = mayPull
+		}
+		token, end := s.newToken(time.Now(), may)
 		out = map[string]any{"authorizationData": []any{map[string]any{
 			"authorizationToken": base64.StdEncoding.EncodeToString([]byte("AWS:" + token)),
 			"expiresAt":          end.Unix(), "proxyEndpoint": "https://" + s.host(r),

@@ -142,10 +142,15 @@ func registryError(w http.ResponseWriter, status int, code, message string) {
 // serveRegistry checks token and names, and keeps manifests; the rest is the registry's.
 func (s *Service) serveRegistry(w http.ResponseWriter, r *http.Request) {
 	user, password, _ := r.BasicAuth()
-	if user != "AWS" || !s.validToken(password, time.Now()) {
+	may, ok := s.readToken(password, time.Now())
+	if user != "AWS" || !ok {
 		w.Header().Set("WWW-Authenticate", `Basic realm="https://`+s.host(r)+`/",service="ecr.amazonaws.com"`)
 		registryError(w, http.StatusUnauthorized, "UNAUTHORIZED",
 			"get a token with GetAuthorizationToken; it is valid for 12 hours")
+		return
+	}
+	if may != mayPush && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		registryError(w, http.StatusForbidden, "DENIED", "a device's token lets it pull only; push with the administrator's")
 		return
 	}
 	rest := strings.Trim(strings.TrimPrefix(r.URL.Path, "/v2"), "/")

@@ -36,6 +36,7 @@ type Options struct {
 	Dir             string                      // state, owned by the service; survives restarts
 	Region, Account string                      // such as eu-central-1 and 000000000000; these are the defaults
 	Authorize       func(r *http.Request) error // checks the signature of AWS calls; nil lets everybody in
+	ReadOnly        func(r *http.Request) bool  // whether a call's registry token lets one only pull; nil: none does
 	RegistryHost    func() string               // host:port for proxyEndpoint; nil: the Host of the request
 }
 

@@ -1,4 +1,5 @@
-package devcloud
+// Package mqttserver is what every MQTT broker of devcloud needs around the broker library: its listener and its log.
+package mqttserver
 
 import (
 	"log/slog"
@@ -11,14 +12,18 @@ import (
 // listenerID names the one listener that a broker has.
 const listenerID = "tcp"
 
-// listener accepts TCP connections for the broker. Unlike the library's own it also closes connections that haven't
+// Handler serves one connection to its end; establish is the library's part of it.
+type Handler func(conn net.Conn, establish func(net.Conn) error) error
+
+// Listener accepts TCP connections for the broker. Unlike the library's own it also closes connections that haven't
 // sent their CONNECT yet, and its Close returns only when no connection is being served any more: without that a
 // silent client could hold up the end of the process.
 //
 // It closes the connections itself, and never calls the CloseFn that it is given: that one takes a read lock twice
 // (Clients.GetByListener), and blocks for ever if a client comes or goes in between.
-type listener struct {
+type Listener struct {
 	socket net.Listener
+	handle Handler
 	log    *slog.Logger
 
 	mu     sync.Mutex
@@ -27,23 +32,33 @@ type listener struct {
 	wg     sync.WaitGroup // connections being served, and the accept loop
 }
 
-var _ listeners.Listener = (*listener)(nil)
+var _ listeners.Listener = (*Listener)(nil)
 
-func newListener(socket net.Listener) *listener {
-	return &listener{socket: socket, log: slog.New(slog.DiscardHandler), conns: map[net.Conn]struct{}{}}
+// New makes a listener that owns socket. handle may wrap each connection; nil: the library gets it as it is.
+func New(socket net.Listener, handle Handler) *Listener {
+	if handle == nil {
+		handle = func(conn net.Conn, establish func(net.Conn) error) error { return establish(conn) }
+	}
+	return &Listener{socket: socket, handle: handle, log: slog.New(slog.DiscardHandler), conns: map[net.Conn]struct{}{}}
 }
 
-func (l *listener) ID() string       { return listenerID }
-func (l *listener) Address() string  { return l.socket.Addr().String() }
-func (l *listener) Protocol() string { return "tcp" }
+// ID implements listeners.Listener.
+func (l *Listener) ID() string { return listenerID }
 
-func (l *listener) Init(log *slog.Logger) error {
+// Address is the host:port that was really bound.
+func (l *Listener) Address() string { return l.socket.Addr().String() }
+
+// Protocol implements listeners.Listener.
+func (l *Listener) Protocol() string { return "tcp" }
+
+// Init implements listeners.Listener.
+func (l *Listener) Init(log *slog.Logger) error {
 	l.log = log
 	return nil
 }
 
 // Serve accepts connections until Close. The server calls it in a goroutine of its own.
-func (l *listener) Serve(establish listeners.EstablishFn) {
+func (l *Listener) Serve(establish listeners.EstablishFn) {
 	if !l.enter(nil) {
 		return
 	}
@@ -65,7 +80,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 		}
 		go func() {
 			defer l.leave(conn)
-			if err := establish(listenerID, conn); err != nil {
+			if err := l.handle(conn, func(c net.Conn) error { return establish(listenerID, c) }); err != nil {
 				l.log.Debug("client left", "error", err)
 			}
 		}()
@@ -73,7 +88,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 }
 
 // Close stops accepting, closes every connection and waits until nobody serves them any more.
-func (l *listener) Close(listeners.CloseFn) {
+func (l *Listener) Close(listeners.CloseFn) {
 	l.mu.Lock()
 	l.closed = true
 	for conn := range l.conns {
@@ -85,7 +100,7 @@ func (l *listener) Close(listeners.CloseFn) {
 }
 
 // enter counts a goroutine in and remembers its connection, if it has one; false: the listener is closed.
-func (l *listener) enter(conn net.Conn) bool {
+func (l *Listener) enter(conn net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -98,7 +113,7 @@ func (l *listener) enter(conn net.Conn) bool {
 	return true
 }
 
-func (l *listener) leave(conn net.Conn) {
+func (l *Listener) leave(conn net.Conn) {
 	_ = conn.Close()
 	l.mu.Lock()
 	delete(l.conns, conn)

@@ -1,0 +1,368 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"gnomon/bench"
+	"gnomon/camera"
+	"gnomon/config"
+	"gnomon/engine"
+	"gnomon/engine/ort"
+)
+
+const (
+	defaultSwaps = 100
+	// steadyTime is how long one model alone is measured before the exchanges.
+	steadyTime = 10 * time.Second
+	// betweenSwaps is how many results pass between one exchange and the loading of the next model.
+	betweenSwaps = 10
+	// maxSwaps bounds a run: a thousand take a quarter of an hour.
+	maxSwaps = 1000
+)
+
+func benchCommand() *cobra.Command {
+	return group("bench", "Measure gnomon on this machine", "  gnomon bench swap --from a.onnx --to b.onnx", benchSwapCommand())
+}
+
+// swapBench exchanges two models again and again while frames flow.
+type swapBench struct {
+	flags    modelFlags
+	from, to string
+	source   string
+	swaps    int
+	json     bool
+	naive    bool // without any care, as a control; in a process of its own
+}
+
+func benchSwapCommand() *cobra.Command {
+	var b swapBench
+	c := &cobra.Command{
+		Use:   "swap --from MODEL --to MODEL",
+		Short: "Exchange two models while frames flow, and see what that costs",
+		Long: "Take frames of a file through one model, then exchange it with another and back, as a deployment does: loaded and\n" +
+			"warmed up beside the one that runs, exchanged between two frames. Prints lost frames, gaps between results,\n" +
+			"speed while loading, and memory; beside it the same without care (create, exchange, destroy) in a process of\n" +
+			"its own. Exit code 1 when a target is missed.",
+		Example: "  gnomon bench swap --from yolox_nano.onnx --to yolo11n.onnx --swaps 100\n  gnomon bench swap --from a.onnx --to b.onnx --json > swap.json",
+		Args:    exactly(0, "no arguments, but --from and --to"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if b.from == "" || b.to == "" {
+				return usage("name two models with --from and --to; default is the one inside the binary")
+			}
+			if b.swaps < 1 || b.swaps > maxSwaps {
+				return usage("--swaps must be between 1 and %d", maxSwaps)
+			}
+			if err := b.flags.check(c); err != nil {
+				return err
+			}
+			return b.run(c.Context(), c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&b.from, "from", "", "the model to begin with")
+	c.Flags().StringVar(&b.to, "to", "", "the model to exchange it with")
+	c.Flags().StringVar(&b.source, "source", config.SourceSample, "video or folder of pictures, read in a loop as fast as possible")
+	c.Flags().IntVar(&b.swaps, "swaps", defaultSwaps, "how many times to exchange them")
+	c.Flags().BoolVar(&b.json, "json", false, "print one JSON object")
+	c.Flags().BoolVar(&b.naive, "naive", false, "only the control, without care")
+	c.Flags().IntVar(&b.flags.sessions, "sessions", 0, "frames in work at once (default: by the number of cores)")
+	c.Flags().IntVar(&b.flags.threads, "threads", 0, "threads for each of them (default: by the number of cores)")
+	c.Flags().StringVar(&b.flags.library, "library", "", "ONNX Runtime library to load instead of the embedded one")
+	return c
+}
+
+func (b *swapBench) run(ctx context.Context, out io.Writer) error {
+	r, err := b.measure(ctx)
+	if err != nil {
+		return err
+	}
+	if !b.naive {
+		if r.Naive, err = b.control(ctx); err != nil {
+			return fmt.Errorf("the control: %w", err)
+		}
+	}
+	if b.json {
+		err = json.NewEncoder(out).Encode(r)
+	} else {
+		renderSwaps(out, r)
+	}
+	if b.naive {
+		return err
+	}
+	for _, v := range r.Verdicts() {
+		if !v.Met {
+			err = errors.Join(err, fmt.Errorf("target missed: %s is %s, to be %s", v.What, v.Measured, v.Target))
+		}
+	}
+	return err
+}
+
+// control runs the same without care in a process of its own, whose memory is not that of this one.
+func (b *swapBench) control(ctx context.Context) (*bench.SwapReport, error) {
+	args := []string{"bench", "swap", "--naive", "--json", "--from", b.from, "--to", b.to, "--source", b.source, "--swaps", strconv.Itoa(b.swaps)}
+	for name, v := range map[string]int{"--sessions": b.flags.sessions, "--threads": b.flags.threads} {
+		if v > 0 {
+			args = append(args, name, strconv.Itoa(v))
+		}
+	}
+	if b.flags.library != "" {
+		args = append(args, "--library", b.flags.library)
+	}
+	var out bytes.Buffer
+	c := exec.CommandContext(ctx, "/proc/self/exe", args...)
+	c.Stdout, c.Stderr = &out, os.Stderr
+	if err := c.Run(); err != nil {
+		return nil, err
+	}
+	var r bench.SwapReport
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// resultLog notes when results came, and whether any is missing. It satisfies engine.Sink.
+type resultLog struct {
+	mu     sync.Mutex
+	at     []time.Time
+	next   uint64
+	lost   uint64
+	failed uint64
+	came   chan struct{} // one slot
+}
+
+func (l *resultLog) Handle(r *engine.Result) error {
+	l.mu.Lock()
+	if r.Err != nil {
+		l.failed++
+	}
+	l.lost += r.Frame.Seq - l.next
+	l.next = r.Frame.Seq + 1
+	l.at = append(l.at, time.Now())
+	l.mu.Unlock()
+	select {
+	case l.came <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (l *resultLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.at)
+}
+
+// wait waits for n more results.
+func (l *resultLog) wait(ctx context.Context, n int) error {
+	for until := l.count() + n; l.count() < until; {
+		select {
+		case <-l.came:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// since are the moments from result n on.
+func (l *resultLog) since(n int) []time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]time.Time(nil), l.at[n:]...)
+}
+
+func (b *swapBench) measure(ctx context.Context) (_ *bench.SwapReport, err error) {
+	if err := camera.Supported(); err != nil {
+		return nil, err
+	}
+	rt, err := ort.NewRuntime(runtimeOptions(b.flags.library, b.naive))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rt.Close()) }()
+	l := chooseLanes(b.flags.sessions, b.flags.threads, false)
+	load := func(path string) (*engine.Model, error) { return b.load(ctx, rt, l, path) }
+	first, err := load(b.from)
+	if err != nil {
+		return nil, err
+	}
+	slot := engine.NewSlot(first)
+	defer func() { err = errors.Join(err, slot.Close(ctx)) }()
+	src, err := openInput(camera.Options{Name: "bench", URI: b.source, Loop: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	log := &resultLog{came: make(chan struct{}, 1)}
+	p, err := engine.NewPipeline(engine.PipelineOptions{Source: src, Slot: slot, Sink: log})
+	if err != nil {
+		return nil, err
+	}
+	flow := inBackground(p.Run)
+	defer func() { err = errors.Join(err, flow.stop()) }()
+	bar := newProgress(b.swaps, b.what())
+	defer func() { _ = bar.Finish() }()
+	r := &bench.SwapReport{Swaps: b.swaps}
+	working, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // a pipeline that ends by itself gives no more results to wait for
+		<-flow.done
+		cancel()
+	}()
+	if err := b.exchange(working, r, log, slot, load, bar); err != nil {
+		if working.Err() != nil && ctx.Err() == nil {
+			return nil, errors.Join(errors.New("the source ended"), flow.err)
+		}
+		return nil, err
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	r.Frames, r.FramesLost, r.Failed = uint64(len(log.at)), log.lost, log.failed
+	return r, nil
+}
+
+func (b *swapBench) what() string {
+	if b.naive {
+		return "exchanging without care"
+	}
+	return "exchanging"
+}
+
+// exchange measures one model alone, then the exchanges.
+func (b *swapBench) exchange(ctx context.Context, r *bench.SwapReport, log *resultLog, slot *engine.Slot, load func(string) (*engine.Model, error), bar *progressbar.ProgressBar) error {
+	if err := log.wait(ctx, betweenSwaps); err != nil {
+		return err
+	}
+	begin := log.count()
+	select {
+	case <-time.After(steadyTime):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	steady := bench.Gaps(log.since(begin))
+	r.FPS.Steady = float64(len(steady)) / steadyTime.Seconds()
+	r.Steady = bench.Steady{P50: bench.Percentile(steady, 0.5), P99: bench.Percentile(steady, 0.99)}
+	var loads []time.Duration
+	inLoads := 0
+	begin = log.count()
+	for i := 1; i <= b.swaps; i++ {
+		path := b.to
+		if i%2 == 0 {
+			path = b.from
+		}
+		before, start := log.count(), time.Now()
+		next, err := load(path)
+		if err != nil {
+			return err
+		}
+		loads = append(loads, time.Since(start))
+		inLoads += log.count() - before
+		if b.naive {
+			err = slot.Swap(ctx, next)
+		} else {
+			err = exchange(ctx, slot, next)
+		}
+		if err != nil {
+			return err
+		}
+		if err := log.wait(ctx, betweenSwaps); err != nil {
+			return err
+		}
+		for n, into := range map[int]*float64{bench.SwapsEarly: &r.RSS.After3, bench.SwapsLate: &r.RSS.After20, b.swaps: &r.RSS.AfterLast} {
+			if i == n {
+				*into = residentMB()
+			}
+		}
+		_ = bar.Add(1)
+	}
+	gaps := bench.Gaps(log.since(begin))
+	r.Gap = bench.Gap{P50: bench.Percentile(gaps, 0.5), Max: bench.Percentile(gaps, 1)}
+	total := time.Duration(0)
+	for _, d := range loads {
+		total += d
+	}
+	r.Load = bench.Gap{P50: bench.Percentile(loads, 0.5), Max: bench.Percentile(loads, 1)}
+	r.FPS.Loading = float64(inLoads) / total.Seconds()
+	return nil
+}
+
+// load reads a model file and makes a warm model of it, as a deployment does or, as a control, in the obvious way.
+func (b *swapBench) load(ctx context.Context, rt *ort.Runtime, l lanes, path string) (*engine.Model, error) {
+	m, err := readModel(path, "")
+	if err != nil {
+		return nil, err
+	}
+	if b.naive {
+		return loadModel(rt, m, loadOptions{Lanes: l})
+	}
+	return loadWarm(ctx, rt, m, loadOptions{Lanes: l}, greyFrame(m.Spec.Width, m.Spec.Height))
+}
+
+// residentMB is the resident memory of this process in MB; 0: the system does not say.
+func residentMB() float64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(data))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return float64(pages*int64(os.Getpagesize())) / 1e6
+}
+
+func renderSwaps(out io.Writer, r *bench.SwapReport) {
+	t := newTable(out)
+	t.AppendHeader(table.Row{"", "gnomon", "without care"})
+	row := func(name string, of func(*bench.SwapReport) string) {
+		control := "-"
+		if r.Naive != nil {
+			control = of(r.Naive)
+		}
+		t.AppendRow(table.Row{name, of(r), control})
+	}
+	row("frames", func(r *bench.SwapReport) string { return fmt.Sprint(r.Frames) })
+	row("frames lost, failed", func(r *bench.SwapReport) string { return fmt.Sprintf("%d, %d", r.FramesLost, r.Failed) })
+	row("gap between results, steady p50 / p99", func(r *bench.SwapReport) string {
+		return fmt.Sprintf("%.1f / %.1f ms", r.Steady.P50, r.Steady.P99)
+	})
+	row("gap between results, exchanging p50 / max", func(r *bench.SwapReport) string { return fmt.Sprintf("%.1f / %.1f ms", r.Gap.P50, r.Gap.Max) })
+	row("frames a second, steady / loading", func(r *bench.SwapReport) string {
+		return fmt.Sprintf("%.1f / %.1f", r.FPS.Steady, r.FPS.Loading)
+	})
+	row("loading a model, p50 / max", func(r *bench.SwapReport) string { return fmt.Sprintf("%.0f / %.0f ms", r.Load.P50, r.Load.Max) })
+	row(fmt.Sprintf("memory after %d / %d / %d", bench.SwapsEarly, bench.SwapsLate, r.Swaps), func(r *bench.SwapReport) string {
+		return fmt.Sprintf("%.0f / %.0f / %.0f MB", r.RSS.After3, r.RSS.After20, r.RSS.AfterLast)
+	})
+	t.Render()
+	_, _ = fmt.Fprintln(out) // a table follows, whose writer cannot report either
+	v := newTable(out)
+	v.AppendHeader(table.Row{"target", "wanted", "measured", ""})
+	for _, x := range r.Verdicts() {
+		mark := "met"
+		if !x.Met {
+			mark = "MISSED"
+		}
+		v.AppendRow(table.Row{x.What, x.Target, x.Measured, mark})
+	}
+	v.Render()
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gnomon/engine/ort"
+	"gnomon/models/deploy"
+	"gnomon/models/store"
+	"gnomon/shadow"
+	"gnomon/telemetry"
+)
+
+// settleTime is how long settings may take to reach the models: as long as frames in work.
+const settleTime = 30 * time.Second
+
+// follower keeps the device's shadow: what is desired goes to the deployer and to the sources, and what became of it is
+// reported. Make it before the connection, start it with the runtime, run it, close it last.
+type follower struct {
+	agent *agent
+	log   *zap.Logger
+
+	store    *store.Store
+	fetcher  *fetcher
+	shadow   *shadow.Client
+	deployer *deploy.Deployer
+	about    aboutAgent
+
+	ready   chan struct{} // closed when there is something that desires can be applied to
+	changed chan struct{} // one slot: the report may be another
+	news    chan json.RawMessage
+
+	mu      sync.Mutex
+	sources map[string]sourceReport
+	broken  string // what is wrong with the desired sources as a whole
+}
+
+// aboutAgent is the part of the report that never changes.
+type aboutAgent struct {
+	Version   string   `json:"version"`
+	Arch      string   `json:"arch"`
+	Runtime   string   `json:"runtime"`
+	Providers []string `json:"providers"`
+}
+
+// report is the reported document. Every part is bounded; shadow.MaxReported bounds the whole.
+type report struct {
+	Agent   aboutAgent                   `json:"agent"`
+	Models  map[string]deploy.SlotReport `json:"models,omitempty"`
+	Sources map[string]sourceReport      `json:"sources,omitempty"`
+	Error   string                       `json:"error,omitempty"`
+}
+
+func newFollower(a *agent) (*follower, error) {
+	f := &follower{
+		agent: a, log: a.log, ready: make(chan struct{}), changed: make(chan struct{}, 1), news: make(chan json.RawMessage, 1),
+	}
+	var err error
+	if f.fetcher, err = newFetcher(a.cfg, a.ident.thing, a.log); err != nil {
+		return nil, err
+	}
+	f.shadow, err = shadow.New(shadow.Options{
+		Thing: a.ident.thing, Name: a.cfg.Shadow.Name, OnDesired: func(d shadow.Desired) { f.desire(d.State) }, Log: a.log,
+	})
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	dir := a.cfg.Models.Dir
+	if dir == "" {
+		if dir, err = stateDir("models"); err != nil {
+			return nil, usage("%w; set models.dir", err)
+		}
+	}
+	if f.store, err = store.Open(dir, store.Options{MaxBytes: int64(a.cfg.Models.MaxSize), Log: a.log}); err != nil {
+		return nil, err
+	}
+	for _, d := range f.store.Damaged() {
+		a.log.Warn("the model store is damaged", zap.String("sha256", d.SHA256), zap.Error(d.Err))
+	}
+	return f, nil
+}
+
+// close frees the store.
+func (f *follower) close() error { return f.store.Close() }
+
+// stateDir is where the agent keeps what it has to find again.
+func stateDir(name string) (string, error) {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" { // systemd's StateDirectory=
+		return filepath.Join(filepath.SplitList(dir)[0], name), nil
+	}
+	if os.Geteuid() == 0 {
+		return filepath.Join("/var/lib/gnomon", name), nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "gnomon", name), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find a place for state: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "gnomon", name), nil
+}
+
+// start loads what was committed into the slots, with the settings that were last desired, and prepares deploying.
+func (f *follower) start(ctx context.Context, rt *ort.Runtime) error {
+	a := f.agent
+	m := a.cfg.Models
+	f.about = aboutAgent{Version: version, Arch: runtime.GOARCH, Runtime: "onnxruntime " + rt.Version()}
+	for _, p := range rt.Providers() {
+		if p.Err == nil {
+			f.about.Providers = append(f.about.Providers, p.Name)
+		}
+	}
+	probation := deploy.DefaultProbation()
+	probation.Time, probation.LatencyFactor, probation.DetectionsFloor = duration(m.Probation), m.MaxSlowdown, m.MinDetections
+	var err error
+	f.deployer, err = deploy.New(deploy.Options{
+		Store: f.store, Source: f.fetcher, Host: a.slots, Slots: a.cfg.Slots(), Probation: probation, OnChange: f.notify, Log: f.log,
+	})
+	if err != nil {
+		return err
+	}
+	for _, slot := range a.cfg.Slots() {
+		if err := f.open(ctx, slot); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open loads the first model of a slot that can be loaded: the committed one, the one before, the configured one.
+func (f *follower) open(ctx context.Context, slot string) error {
+	for {
+		v, err := f.deployer.Start(ctx, slot)
+		if err != nil {
+			return err
+		}
+		err = f.agent.slots.open(ctx, slot, v)
+		if err == nil || v == nil || ctx.Err() != nil {
+			return err
+		}
+		f.log.Error("a deployed model cannot be loaded; falling back", zap.String("slot", slot), zap.String("sha256", v.SHA256), zap.Error(err))
+		f.deployer.Reject(slot, v.SHA256)
+	}
+}
+
+// serve keeps the shadow over one connection (telemetry.Options.OnConnect).
+func (f *follower) serve(ctx context.Context, conn *telemetry.Conn) {
+	select {
+	case <-f.ready:
+	case <-ctx.Done():
+		return
+	}
+	if err := f.shadow.Serve(ctx, conn); err != nil && !errors.Is(err, telemetry.ErrDisconnected) {
+		f.log.Warn("the shadow cannot be kept on this connection", zap.Error(err))
+	}
+}
+
+// desire takes a desired document; of several only the last one counts. It never blocks.
+func (f *follower) desire(doc json.RawMessage) {
+	f.deployer.Desire(doc)
+	for {
+		select {
+		case f.news <- doc:
+			return
+		default:
+		}
+		select {
+		case <-f.news:
+		default:
+		}
+	}
+}
+
+// notify makes the report be looked at again.
+func (f *follower) notify() {
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run deploys and reports until ctx ends.
+func (f *follower) run(ctx context.Context) error {
+	if kept := f.store.State().Desired; kept != nil { // a device without a network goes on as it was told last
+		f.applySources(ctx, kept)
+	}
+	close(f.ready)
+	deployer := inBackground(f.deployer.Run)
+	defer func() { _ = deployer.stop() }()
+	f.notify()
+	for {
+		select {
+		case <-ctx.Done():
+			return deployer.stop()
+		case <-deployer.done: // it ends before it is told to only when it was started wrongly
+			return deployer.err
+		case doc := <-f.news:
+			f.applySources(ctx, doc)
+			f.report()
+		case <-f.changed:
+			f.report()
+		}
+	}
+}
+
+// report tells the shadow how things are.
+func (f *follower) report() {
+	f.mu.Lock()
+	r := report{Agent: f.about, Models: f.deployer.Report(), Sources: f.sources, Error: f.broken}
+	err := f.shadow.Report(r)
+	if err != nil { // many sources with long names: what runs matters more
+		r.Sources, r.Error = nil, "the sources do not fit into the report"
+		err = f.shadow.Report(r)
+	}
+	f.mu.Unlock()
+	if err != nil {
+		f.log.Error("the report does not fit into the shadow", zap.Error(err))
+	}
+}
+
+// lines are the state of deployments for the board: one line for each slot in which something happens.
+func (f *follower) lines() []string {
+	var lines []string
+	for _, slot := range f.agent.cfg.Slots() {
+		r := f.deployer.Report()[slot]
+		line := "slot " + slotLine(slot, r)
+		lines = append(lines, line)
+	}
+	return lines
+}

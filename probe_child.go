@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"gnomon/camera"
+	"gnomon/engine"
+	"gnomon/engine/detect"
+	"gnomon/engine/letterbox"
+	"gnomon/engine/ort"
+	"gnomon/models"
+	"gnomon/models/golden"
+)
+
+// probeRuns is how often a model is run on the camera's frame: twice, as some faults show in the second run only, when
+// the memory of the first is used again.
+const probeRuns = 2
+
+// probeCommand is the child's side of prober. People have no use for it.
+func probeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "probe", Short: "Try a model as the agent does before it takes one (reads its request from standard input)",
+		Hidden: true, Args: exactly(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var answer probeAnswer
+			if err := probe(c.Context(), c.InOrStdin()); err != nil {
+				answer = probeAnswer{Code: codeProbeRun, Message: err.Error()}
+				var known *codedError
+				if errors.As(err, &known) {
+					answer.Code = known.code
+				}
+			}
+			return json.NewEncoder(c.OutOrStdout()).Encode(answer)
+		},
+	}
+}
+
+// probe reads a request, limits the process and tries the model.
+func probe(ctx context.Context, stdin io.Reader) (err error) {
+	in := bufio.NewReader(stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read the request: %w", err)
+	}
+	var r probeRequest
+	if err := json.Unmarshal(line, &r); err != nil {
+		return fmt.Errorf("read the request: %w", err)
+	}
+	var seen *engine.Frame
+	if r.Width > 0 && r.Height > 0 && r.Width <= letterbox.MaxSide && r.Height <= letterbox.MaxSide {
+		seen = &engine.Frame{Pix: make([]byte, 3*r.Width*r.Height), Width: r.Width, Height: r.Height, Stride: 3 * r.Width, Format: engine.BGR24}
+		if _, err := io.ReadFull(in, seen.Pix); err != nil {
+			return fmt.Errorf("read the frame: %w", err)
+		}
+	}
+	rt, err := openRuntime(r.Library)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rt.Close()) }()
+	if err := confine(r); err != nil { // after the runtime, which unpacks itself into a file in memory
+		return err
+	}
+	return tryModel(ctx, rt, r, seen)
+}
+
+// confine sets limits to this process, before it has seen any of the model: its memory and processor time are those of
+// the request, it writes no file and leaves no core dump, and when memory runs short the kernel takes it first.
+func confine(r probeRequest) error {
+	for _, l := range [...]struct {
+		what int
+		most int64
+	}{{unix.RLIMIT_DATA, r.Memory}, {unix.RLIMIT_CPU, r.CPU}, {unix.RLIMIT_FSIZE, 0}, {unix.RLIMIT_CORE, 0}} {
+		if l.most < 0 {
+			return fmt.Errorf("a limit of %d makes no sense", l.most)
+		}
+		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: uint64(l.most), Max: uint64(l.most)}); err != nil {
+			return fmt.Errorf("limit the trial process: %w", err)
+		}
+	}
+	// A system without it has no such killer either.
+	if f, err := os.OpenFile("/proc/self/oom_score_adj", os.O_WRONLY, 0); err == nil {
+		_, _ = f.WriteString("1000")
+		_ = f.Close()
+	}
+	return nil
+}
+
+// tryModel loads the model as the agent would and runs it.
+func tryModel(ctx context.Context, rt *ort.Runtime, r probeRequest, seen *engine.Frame) (err error) {
+	invalid := func(err error) error { return &codedError{code: codeProbeInvalid, err: err} }
+	manifest := ""
+	if r.Manifest != "" {
+		manifest = filepath.Join(r.Dir, r.Manifest)
+	}
+	m, err := models.Load(filepath.Join(r.Dir, r.Model), manifest)
+	if err != nil {
+		return invalid(err)
+	}
+	model, err := loadModel(rt, m, loadOptions{Lanes: lanes{Sessions: 1, Threads: max(1, r.Threads)}, Spinning: r.Spinning, Deadline: r.Deadline})
+	if err != nil {
+		if outOfMemory(err.Error()) {
+			return &codedError{code: codeProbeMemory, err: err}
+		}
+		return invalid(err)
+	}
+	defer func() { err = errors.Join(err, model.Close()) }()
+	if seen == nil {
+		seen = greyFrame(m.Spec.Width, m.Spec.Height)
+	}
+	for range probeRuns {
+		if _, err := tryFrame(ctx, model, seen, "a frame of the camera"); err != nil {
+			return err
+		}
+	}
+	if r.Golden == "" {
+		return nil
+	}
+	return tryGolden(ctx, model, r)
+}
+
+func tryFrame(ctx context.Context, m *engine.Model, f *engine.Frame, what string) ([]detect.Detection, error) {
+	dets, _, err := m.Lanes[0].Detect(ctx, f, nil)
+	switch {
+	case err == nil:
+		return dets, nil
+	case errors.Is(err, detect.ErrNotFinite):
+		return nil, &codedError{code: codeProbeNotFinite, err: fmt.Errorf("%s: %w", what, err)}
+	case errors.Is(err, engine.ErrDeadline):
+		return nil, &codedError{code: codeProbeTimeout, err: fmt.Errorf("%s: %w", what, err)}
+	case outOfMemory(err.Error()):
+		return nil, &codedError{code: codeProbeMemory, err: fmt.Errorf("%s: %w", what, err)}
+	}
+	return nil, &codedError{code: codeProbeRun, err: fmt.Errorf("%s: %w", what, err)}
+}
+
+// tryGolden compares what the model finds in its golden pictures with what it should.
+func tryGolden(ctx context.Context, m *engine.Model, r probeRequest) error {
+	mismatch := func(err error) error { return &codedError{code: codeProbeGolden, err: err} }
+	root, err := os.OpenRoot(r.Dir)
+	if err != nil {
+		return fmt.Errorf("open the model's folder: %w", err)
+	}
+	defer root.Close()
+	g, err := golden.Read(root, r.Golden)
+	if err != nil {
+		return mismatch(err)
+	}
+	var files []string
+	for _, p := range g.Pictures {
+		files = append(files, filepath.Join(r.Dir, p.Path))
+	}
+	src, err := camera.Open(camera.Options{Name: "golden", URI: r.Dir, Files: files})
+	if err != nil {
+		return mismatch(err)
+	}
+	defer src.Close()
+	var f engine.Frame
+	defer f.Close()
+	for i, p := range g.Pictures {
+		if err := src.Read(ctx, &f); err != nil || f.Origin != files[i] {
+			return mismatch(fmt.Errorf("golden picture %s cannot be read (%v); give a JPEG or PNG", p.File, err))
+		}
+		dets, err := tryFrame(ctx, m, &f, "golden picture "+p.File)
+		if err != nil {
+			return err
+		}
+		if err := g.Compare(i, dets); err != nil {
+			return mismatch(err)
+		}
+	}
+	return nil
+}

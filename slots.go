@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"gnomon/config"
+	"gnomon/engine"
+	"gnomon/engine/detect"
+	"gnomon/engine/ort"
+	"gnomon/models"
+	"gnomon/models/bundle"
+	"gnomon/models/deploy"
+	"gnomon/models/store"
+)
+
+// slots are the places where models run, by name. It loads models into them, and is what the deployer drives
+// (deploy.Host). Any goroutine may call its methods.
+type slots struct {
+	rt     *ort.Runtime
+	cfg    *config.Config
+	lanes  lanes
+	log    *zap.Logger
+	prober *prober
+	byName map[string]*place // never changes
+}
+
+// place is one slot: the model that runs in it, and what sources want of it.
+type place struct {
+	name   string
+	slot   *engine.Slot
+	frames frameKeeper
+
+	mu     sync.Mutex
+	params detect.Params      // of the model that runs, with the model's own threshold
+	wants  map[string]float32 // thresholds of sources that have one, by source
+}
+
+// loaded is a model ready to run, with what is needed to change its thresholds.
+type loaded struct {
+	*engine.Model
+	params detect.Params
+}
+
+// newSlots makes the slots that the configuration names, without models.
+func newSlots(rt *ort.Runtime, cfg *config.Config, l lanes, log *zap.Logger) *slots {
+	s := &slots{rt: rt, cfg: cfg, lanes: l, log: log, byName: map[string]*place{}, prober: newProber(cfg)}
+	for _, name := range cfg.Slots() {
+		s.byName[name] = &place{name: name, wants: map[string]float32{}}
+	}
+	for name, src := range cfg.Sources {
+		if src.ScoreThreshold != nil {
+			s.byName[src.SlotName()].wants[name] = *src.ScoreThreshold
+		}
+	}
+	return s
+}
+
+// open loads the first model of a slot: a version, or for nil the configured one.
+func (s *slots) open(ctx context.Context, name string, v *store.Version) error {
+	m, err := s.load(ctx, s.byName[name], v)
+	if err != nil {
+		return err
+	}
+	p := s.byName[name]
+	p.slot, p.params = engine.NewSlot(m.Model), m.params
+	return nil
+}
+
+// close drains all slots. When ctx ends first, runs in progress are interrupted.
+func (s *slots) close(ctx context.Context) error {
+	var errs []error
+	for _, p := range s.byName {
+		if p.slot != nil {
+			errs = append(errs, p.slot.Close(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// interrupt ends the runs in progress.
+func (s *slots) interrupt() {
+	for _, p := range s.byName {
+		p.slot.Interrupt()
+	}
+}
+
+// read reads the files of a version, or for nil the configured model.
+func (s *slots) read(v *store.Version) (*models.Model, error) {
+	if v == nil {
+		return readModel(s.cfg.Model.Path, s.cfg.Model.Manifest)
+	}
+	c, err := contents(v)
+	if err != nil {
+		return nil, err
+	}
+	manifest := ""
+	if c.Manifest != "" {
+		manifest = filepath.Join(v.Dir, c.Manifest)
+	}
+	return models.Load(filepath.Join(v.Dir, c.Model), manifest)
+}
+
+// contents tells which file of a version is what.
+func contents(v *store.Version) (bundle.Contents, error) {
+	files := make([]bundle.File, len(v.Files))
+	for i, f := range v.Files {
+		files[i] = bundle.File(f)
+	}
+	return bundle.Find(files)
+}
+
+func (s *slots) load(ctx context.Context, p *place, v *store.Version) (loaded, error) {
+	m, err := s.read(v)
+	if err != nil {
+		return loaded{}, err
+	}
+	o := s.options()
+	o.MinScore = p.least(m.Spec.ScoreThreshold)
+	model, err := loadWarm(ctx, s.rt, m, o, p.frames.last(m.Spec.Width, m.Spec.Height))
+	if err != nil {
+		return loaded{}, err
+	}
+	spec := m.Spec
+	s.log.Info("model loaded", zap.String("slot", p.name), zap.String("model", spec.Name), zap.String("version", spec.Version),
+		zap.String("family", string(spec.Family)), zap.Stringer("lanes", s.lanes), zap.Strings("unclear", spec.Unclear))
+	return loaded{model, spec.Params()}, nil
+}
+
+// options are how models are loaded here.
+func (s *slots) options() loadOptions {
+	e := s.cfg.Engine
+	return loadOptions{Lanes: s.lanes, Spinning: e.Spinning, Deadline: duration(e.RunTimeout)}
+}
+
+// Probe implements deploy.Host.
+func (s *slots) Probe(ctx context.Context, slot string, v *store.Version) error {
+	p := s.byName[slot]
+	c, err := contents(v)
+	if err != nil {
+		return err
+	}
+	return s.prober.run(ctx, probeRequest{
+		Dir: v.Dir, Model: c.Model, Manifest: c.Manifest, Golden: c.Golden,
+		Library: s.cfg.Engine.Library, Threads: s.lanes.Threads, Spinning: s.cfg.Engine.Spinning, Deadline: duration(s.cfg.Engine.RunTimeout),
+	}, p.frames.next(ctx))
+}
+
+// Load implements deploy.Host.
+func (s *slots) Load(ctx context.Context, slot string, v *store.Version) (deploy.Loaded, error) {
+	m, err := s.load(ctx, s.byName[slot], v)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Swap implements deploy.Host.
+func (s *slots) Swap(ctx context.Context, slot string, next deploy.Loaded) error {
+	m, ok := next.(loaded)
+	if !ok {
+		return errors.Join(fmt.Errorf("exchange the model of slot %s: got a %T", slot, next), next.Close())
+	}
+	p := s.byName[slot]
+	if err := exchange(ctx, p.slot, m.Model); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.params = m.params
+	p.mu.Unlock()
+	// A source may have got another threshold after the model had been loaded.
+	return p.apply(ctx)
+}
+
+// Health implements deploy.Host.
+func (s *slots) Health(slot string) deploy.Health {
+	h := s.byName[slot].slot.Health()
+	out := deploy.Health{Begun: h.Begun, Frames: h.Frames, Errors: h.Errors, NotFinite: h.NotFinite, Detections: h.Detections}
+	if h.Runs >= leastRuns {
+		out.Median = h.Median
+	}
+	return out
+}
+
+// leastRuns is how many runs a median is worth telling of.
+const leastRuns = 20
+
+// want sets the threshold of a source, nil for the model's own, and makes the model keep what it needs for that.
+func (p *place) want(ctx context.Context, source string, score *float32) error {
+	p.mu.Lock()
+	before := p.leastLocked(p.params.ScoreThreshold)
+	if score == nil {
+		delete(p.wants, source)
+	} else {
+		p.wants[source] = *score
+	}
+	same := before == p.leastLocked(p.params.ScoreThreshold)
+	p.mu.Unlock()
+	if same {
+		return nil
+	}
+	return p.apply(ctx)
+}
+
+// least is the lowest threshold that anybody wants: the decoder keeps what it passes, and each source drops the rest.
+func (p *place) least(own float32) float32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leastLocked(own)
+}
+
+func (p *place) leastLocked(own float32) float32 {
+	for _, v := range p.wants {
+		own = min(own, v)
+	}
+	return own
+}
+
+// apply gives every lane a decoder with the lowest threshold that is wanted.
+func (p *place) apply(ctx context.Context) error {
+	p.mu.Lock()
+	params := p.params
+	params.ScoreThreshold = p.leastLocked(params.ScoreThreshold)
+	p.mu.Unlock()
+	err := p.slot.Each(ctx, func(l *engine.Lane) error {
+		dec, err := detect.NewDecoder(params, l.Outputs())
+		if err == nil {
+			l.SetDecoder(dec)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set the threshold of slot %s: %w", p.name, err)
+	}
+	return nil
+}
