@@ -218,7 +218,7 @@ func (s *shadowState) settled() (bool, error) {
 		switch r.State {
 		case deploy.StateFailed, deploy.StateRolledBack, deploy.StateBanned:
 			if tried || r.Candidate == nil {
-				return true, fmt.Errorf("slot %s: %s", slot, slotLine(slot, r))
+				return true, errors.New("slot " + slotLine(slot, r))
 			}
 			return false, nil
 		case deploy.StateActive:
