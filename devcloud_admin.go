@@ -92,7 +92,9 @@ type adminError struct {
 	text   string
 }
 
-func (e *adminError) Error() string { return fmt.Sprintf("devcloud answers %d: %.300s", e.status, e.text) }
+func (e *adminError) Error() string {
+	return fmt.Sprintf("devcloud answers %d: %.300s", e.status, e.text)
+}
 
 // registryLogin gets a user and password of the registry, as docker login with ECR's token does.
 func (a *cloudAdmin) registryLogin(ctx context.Context) (user, password string, err error) {

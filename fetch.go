@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -55,7 +52,9 @@ func newFetcher(cfg *config.Config, thing string, log *zap.Logger) (*fetcher, er
 	if err != nil {
 		return nil, usage("aws: %w", err)
 	}
-	o.RootCAs = rootsOf(client)
+	if o.RootCAs, err = cloud.Roots(a.CAFile); err != nil {
+		return nil, usage("aws: %w", err)
+	}
 	o.AWS = aws.Config{Region: a.Region, HTTPClient: client}
 	if a.EndpointURL != "" {
 		o.AWS.BaseEndpoint = aws.String(a.EndpointURL)
@@ -75,14 +74,6 @@ func newFetcher(cfg *config.Config, thing string, log *zap.Logger) (*fetcher, er
 		return nil, usage("models: %w", err)
 	}
 	return &fetcher{f}, nil
-}
-
-// rootsOf are the authorities that a client of package cloud trusts.
-func rootsOf(c *http.Client) *x509.CertPool {
-	if t, ok := c.Transport.(*http.Transport); ok && t.TLSClientConfig != nil {
-		return t.TLSClientConfig.RootCAs
-	}
-	return (&tls.Config{MinVersion: tls.VersionTLS12}).RootCAs
 }
 
 // Resolve implements deploy.Source.

@@ -168,8 +168,12 @@ func tryGolden(ctx context.Context, m *engine.Model, r probeRequest) error {
 	var f engine.Frame
 	defer f.Close()
 	for i, p := range g.Pictures {
-		if err := src.Read(ctx, &f); err != nil || f.Origin != files[i] {
-			return mismatch(fmt.Errorf("golden picture %s cannot be read (%v); give a JPEG or PNG", p.File, err))
+		err := src.Read(ctx, &f)
+		if err == nil && f.Origin != files[i] { // the source leaves out what it cannot read
+			err = errors.New("it is no picture")
+		}
+		if err != nil {
+			return mismatch(fmt.Errorf("golden picture %s cannot be read: %w; give a JPEG or PNG", p.File, err))
 		}
 		dets, err := tryFrame(ctx, m, &f, "golden picture "+p.File)
 		if err != nil {

@@ -34,22 +34,32 @@ func HTTPClient(caFile string) (*http.Client, error) {
 	return &http.Client{Transport: t}, nil
 }
 
-func newTransport(caFile string) (*http.Transport, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile != "" {
-		pem, _, err := read("ca_file", caFile)
-		if err != nil {
-			return nil, err
-		}
-		roots, err := x509.SystemCertPool()
-		if err != nil {
-			roots = x509.NewCertPool() // a device without system roots still has those of caFile
-		}
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca_file %s has no certificate in it; it must be PEM, with BEGIN CERTIFICATE", caFile)
-		}
-		cfg.RootCAs = roots
+// Roots are the authorities to trust: the system's and the PEM certificates of caFile. Without a caFile it is nil, which
+// stands for the system's.
+func Roots(caFile string) (*x509.CertPool, error) {
+	if caFile == "" {
+		return nil, nil
 	}
+	pem, _, err := read("ca_file", caFile)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a device without system roots still has those of caFile
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca_file %s has no certificate in it; it must be PEM, with BEGIN CERTIFICATE", caFile)
+	}
+	return roots, nil
+}
+
+func newTransport(caFile string) (*http.Transport, error) {
+	roots, err := Roots(caFile)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,

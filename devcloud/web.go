@@ -107,7 +107,7 @@ func (c *Cloud) serveShadows(w http.ResponseWriter, r *http.Request) {
 
 // mayUseShadow takes a signature, or else the certificate of the connection: a device's is good for its own shadows.
 func (c *Cloud) mayUseShadow(r *http.Request, thing string) error {
-	who := sts.Principal{}
+	var who sts.Principal
 	var err error
 	if r.Header.Get("Authorization") != "" {
 		who, err = c.keys.Verify(r)

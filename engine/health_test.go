@@ -113,7 +113,9 @@ func TestEachLane(t *testing.T) {
 			t.Fatalf("round %d: %d lanes, %v", i, len(seen), err)
 		}
 		swapped := make(chan error, 1)
-		go func() { swapped <- slot.Swap(t.Context(), fakeModel{delay: jitter}.load(fmt.Sprint(i), lanes, &closed)) }()
+		go func() {
+			swapped <- slot.Swap(t.Context(), fakeModel{delay: jitter}.load(fmt.Sprint(i), lanes, &closed))
+		}()
 		if err := slot.Each(t.Context(), func(*engine.Lane) error { return nil }); err != nil {
 			t.Fatal(err)
 		}

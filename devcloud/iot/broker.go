@@ -178,7 +178,7 @@ func (b *Broker) handle(raw net.Conn, establish func(net.Conn) error) error {
 	if err != nil {
 		b.log.Warn("a client got no further than the TLS handshake; its certificate must be one that AddThing made",
 			zap.Stringer("from", raw.RemoteAddr()), zap.Error(err))
-		return nil //nolint:nilerr // it has been logged, with more to go by than the listener has
+		return nil // it has been logged, with more to go by than the listener has
 	}
 	written := make(chan struct{})
 	go func() {

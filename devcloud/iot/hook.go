@@ -44,7 +44,7 @@ func connOf(client *mochi.Client) *conn {
 func (h *hook) OnConnectAuthenticate(client *mochi.Client, _ packets.Packet) bool {
 	c, b := connOf(client), h.broker
 	who := Subject{ClientID: client.ID, CommonName: c.who.Name, Thing: c.who.Thing}
-	fix := ""
+	var fix string
 	switch {
 	case len(client.ID) > maxClientID:
 		c.refusal, fix = refusedID, "client ids have at most 128 bytes"

@@ -85,8 +85,9 @@ func (p pattern) match(text string, value func(name string) (string, bool)) bool
 					continue
 				}
 			default:
-				want, known := part.text, true
+				want := part.text
 				if part.kind == variable {
+					var known bool
 					if want, known = value(part.text); !known {
 						return false
 					}

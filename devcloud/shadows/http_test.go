@@ -88,7 +88,7 @@ func TestDataPlane(t *testing.T) {
 	}
 	w.at = w.at.Add(-1e9) // do adds it again
 	equal(t, "throttled", w.do("GET", path, ""), "429 ThrottlingException Rate exceeded")
-	w.Close()
+	_ = w.Close()
 	equal(t, "closed", w.do("GET", path, ""), "503 ServiceUnavailableException The shadow service is closed")
 }
 

@@ -83,7 +83,7 @@ func (k *Keys) Verify(r *http.Request) (Principal, error) {
 
 func parse(r *http.Request) (*signed, error) {
 	s := &signed{}
-	credential, date, names := "", "", ""
+	var credential, date, names string
 	if query := r.URL.Query(); query.Has("X-Amz-Signature") {
 		seconds, err := strconv.ParseInt(query.Get("X-Amz-Expires"), 10, 32)
 		s.presigned, s.life = true, time.Duration(seconds)*time.Second

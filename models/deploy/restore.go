@@ -38,7 +38,7 @@ func (w *worker) owed() bool {
 // the built-in model, which needs none.
 func (w *worker) restore(run, ctx context.Context) *failure {
 	if !w.owed() || run.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // after an orderly stop the next start loads the committed model
 	}
 	state := w.store.State()
 	committed := active(&state, w.s.name)

@@ -88,7 +88,7 @@ func (w *worker) order() order {
 // puts the committed model back does not end with ctx but only with run.
 func (w *worker) handle(run, ctx context.Context) {
 	w.pauses.reset()
-	w.restore(run, ctx)
+	_ = w.restore(run, ctx) // it reports by itself
 	for again := w.cool(run, ctx); again && ctx.Err() == nil; {
 		j := w.newJob()
 		err := w.attempt(run, ctx, j)

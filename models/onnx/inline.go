@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ErrExternalData: the weights in other files do not fit the model, or cannot be read.
+// ErrExternalData tells that the weights in other files do not fit the model, or cannot be read.
 var ErrExternalData = errors.New("unusable external data")
 
 // Inline returns the model with the weights inside that it has in other files: every tensor whose data_location is

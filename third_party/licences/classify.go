@@ -58,6 +58,7 @@ func titles() []variant {
 		{"Zlib", `altered source versions must be plainly marked as such`},
 		{"CC0-1.0", `cc0 1.0 universal`},
 		{"CC-BY-4.0", `creative commons attribution 4.0 international`},
+		{"CC-BY-SA-4.0", `attribution sharealike 4.0 international`},
 		{"SSPL-1.0", `server side public license`},
 		{"BUSL-1.1", `business source license 1.1`},
 		{"LicenseRef-Commons-Clause", `commons clause`},

@@ -27,6 +27,11 @@ func choices() []choice {
 		offered: []string{"BSD-3-Clause", "EPL-2.0"},
 		taken:   []string{"BSD-3-Clause"}, // the EDL-1.0 is the BSD-3-Clause of the Eclipse Foundation
 		shown:   "BSD-3-Clause (EDL-1.0, chosen over EPL-2.0)",
+	}, {
+		module:  "github.com/opencontainers/go-digest",
+		offered: []string{"Apache-2.0", "CC-BY-SA-4.0"},
+		taken:   []string{"Apache-2.0"}, // the other is for its documentation, of which nothing is linked
+		shown:   "Apache-2.0",
 	}}
 }
 
