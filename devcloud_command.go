@@ -22,7 +22,7 @@ const demoThing = "demo"
 type cloudFlags struct{ dir, thing string }
 
 func (f *cloudFlags) register(c *cobra.Command) {
-	c.PersistentFlags().StringVar(&f.dir, "dir", "", "where the state is kept (default: gnomon/devcloud where programs keep their state)")
+	c.PersistentFlags().StringVar(&f.dir, "dir", "", "where the state is kept (default: ~/.local/state/gnomon/devcloud)")
 	c.PersistentFlags().StringVar(&f.thing, "thing", demoThing, "the device, as AWS IoT calls it")
 }
 
@@ -31,7 +31,7 @@ func (f *cloudFlags) path() (string, error) {
 	if f.dir != "" {
 		return filepath.Abs(f.dir)
 	}
-	dir, err := stateDir("devcloud")
+	dir, err := userStateDir("devcloud")
 	if err != nil {
 		return "", usage("%w; name one with --dir", err)
 	}

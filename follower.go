@@ -100,6 +100,11 @@ func stateDir(name string) (string, error) {
 	if os.Geteuid() == 0 {
 		return filepath.Join("/var/lib/gnomon", name), nil
 	}
+	return userStateDir(name)
+}
+
+// userStateDir is where programs of a person keep what they have to find again.
+func userStateDir(name string) (string, error) {
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "gnomon", name), nil
 	}
