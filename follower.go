@@ -218,16 +218,24 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// report tells the shadow how things are.
+// report tells the shadow how things are. Where that is more than a shadow takes, with many slots or sources, details go
+// first: what runs matters most.
 func (f *follower) report() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	r := report{Agent: f.about, Models: f.deployer.Report(), Sources: f.sources, Error: f.broken}
 	err := f.shadow.Report(r)
-	if err != nil { // many sources with long names: what runs matters more
-		r.Sources, r.Error = nil, "the sources do not fit into the report"
+	if err != nil {
+		r.Sources, r.Error = nil, "the report is cut: there are too many sources"
 		err = f.shadow.Report(r)
 	}
-	f.mu.Unlock()
+	if err != nil {
+		r.Error = "the report is cut: there are too many slots"
+		for name, m := range r.Models {
+			r.Models[name] = deploy.SlotReport{State: m.State, SHA256: m.SHA256, Since: m.Since}
+		}
+		err = f.shadow.Report(r)
+	}
 	if err != nil {
 		f.log.Error("the report does not fit into the shadow", zap.Error(err))
 	}
