@@ -99,7 +99,7 @@ func (a *agent) load(ctx context.Context, rt *ort.Runtime) error {
 }
 
 // watch makes a watcher for every source that is enabled.
-func (a *agent) watch() error {
+func (a *agent) watch(ctx context.Context) error {
 	var ws []*watcher
 	names := a.enabled()
 	if a.follower != nil { // any of them may be enabled through the shadow
@@ -116,8 +116,11 @@ func (a *agent) watch() error {
 		return usage("no source is enabled; add one under sources")
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.watchers = ws
+	a.mu.Unlock()
+	if a.follower != nil {
+		a.follower.resume(ctx)
+	}
 	return nil
 }
 

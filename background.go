@@ -1,6 +1,9 @@
 package main
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // background is a long-lived part that runs beside the others. The zero value runs nothing.
 type background struct {
@@ -19,6 +22,24 @@ func inBackground(run func(context.Context) error) *background {
 		b.err = run(ctx)
 	}()
 	return b
+}
+
+// end tells it to end, without waiting.
+func (b *background) end() {
+	if b != nil && b.cancel != nil {
+		b.cancel()
+	}
+}
+
+// stopWithin is stop, but waits no longer than a while; false: it has not ended.
+func (b *background) stopWithin(patience time.Duration) (bool, error) {
+	b.end()
+	select {
+	case <-b.done:
+		return true, b.stop()
+	case <-time.After(patience):
+		return false, nil
+	}
 }
 
 // stop ends it, waits and returns its error, the first time.

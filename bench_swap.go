@@ -9,9 +9,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -27,8 +29,9 @@ import (
 
 const (
 	defaultSwaps = 100
-	// steadyTime is how long one model alone is measured before the exchanges.
-	steadyTime = 10 * time.Second
+	// defaultSteady is how long one model alone is measured before the exchanges, and the bounds are what makes sense:
+	// with less there are too few gaps for a percentile.
+	defaultSteady, minSteady, maxSteady = 10 * time.Second, time.Second, time.Hour
 	// betweenSwaps is how many results pass between one exchange and the loading of the next model.
 	betweenSwaps = 10
 	// maxSwaps bounds a run: a thousand take a quarter of an hour.
@@ -45,6 +48,7 @@ type swapBench struct {
 	from, to string
 	source   string
 	swaps    int
+	steady   time.Duration
 	json     bool
 	naive    bool // without any care, as a control; in a process of its own
 }
@@ -67,6 +71,9 @@ func benchSwapCommand() *cobra.Command {
 			if b.swaps < 1 || b.swaps > maxSwaps {
 				return usage("--swaps must be between 1 and %d", maxSwaps)
 			}
+			if b.steady < minSteady || b.steady > maxSteady {
+				return usage("--steady must be between %v and %v", minSteady, maxSteady)
+			}
 			if err := b.flags.check(c); err != nil {
 				return err
 			}
@@ -77,6 +84,7 @@ func benchSwapCommand() *cobra.Command {
 	c.Flags().StringVar(&b.to, "to", "", "the model to exchange it with")
 	c.Flags().StringVar(&b.source, "source", config.SourceSample, "video or folder of pictures, read in a loop as fast as possible")
 	c.Flags().IntVar(&b.swaps, "swaps", defaultSwaps, "how many times to exchange them")
+	c.Flags().DurationVar(&b.steady, "steady", defaultSteady, "how long to measure one model alone before that")
 	c.Flags().BoolVar(&b.json, "json", false, "print one JSON object")
 	c.Flags().BoolVar(&b.naive, "naive", false, "only the control, without care")
 	c.Flags().IntVar(&b.flags.sessions, "sessions", 0, "frames in work at once (default: by the number of cores)")
@@ -113,7 +121,7 @@ func (b *swapBench) run(ctx context.Context, out io.Writer) error {
 
 // control runs the same without care in a process of its own, whose memory is not that of this one.
 func (b *swapBench) control(ctx context.Context) (*bench.SwapReport, error) {
-	args := []string{"bench", "swap", "--naive", "--json", "--from", b.from, "--to", b.to, "--source", b.source, "--swaps", strconv.Itoa(b.swaps)}
+	args := []string{"bench", "swap", "--naive", "--json", "--from", b.from, "--to", b.to, "--source", b.source, "--swaps", strconv.Itoa(b.swaps), "--steady", b.steady.String()}
 	for name, v := range map[string]int{"--sessions": b.flags.sessions, "--threads": b.flags.threads} {
 		if v > 0 {
 			args = append(args, name, strconv.Itoa(v))
@@ -125,6 +133,9 @@ func (b *swapBench) control(ctx context.Context) (*bench.SwapReport, error) {
 	var out bytes.Buffer
 	c := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	c.Stdout, c.Stderr = &out, os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	runtime.LockOSThread() // the child gets its signal when the thread that started it ends
+	defer runtime.UnlockOSThread()
 	if err := c.Run(); err != nil {
 		return nil, err
 	}
@@ -226,7 +237,7 @@ func (b *swapBench) measure(ctx context.Context) (_ *bench.SwapReport, err error
 	}()
 	if err := b.exchange(working, r, log, slot, load, bar); err != nil {
 		if working.Err() != nil && ctx.Err() == nil {
-			return nil, errors.Join(errors.New("the source ended"), flow.err)
+			return nil, errors.New("the source ended") // why is said when it is stopped
 		}
 		return nil, err
 	}
@@ -250,12 +261,12 @@ func (b *swapBench) exchange(ctx context.Context, r *bench.SwapReport, log *resu
 	}
 	begin := log.count()
 	select {
-	case <-time.After(steadyTime):
+	case <-time.After(b.steady):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	steady := bench.Gaps(log.since(begin))
-	r.FPS.Steady = float64(len(steady)) / steadyTime.Seconds()
+	r.FPS.Steady = float64(len(steady)) / b.steady.Seconds()
 	r.Steady = bench.Steady{P50: bench.Percentile(steady, 0.5), P99: bench.Percentile(steady, 0.99)}
 	var loads []time.Duration
 	inLoads := 0
@@ -283,10 +294,12 @@ func (b *swapBench) exchange(ctx context.Context, r *bench.SwapReport, log *resu
 		if err := log.wait(ctx, betweenSwaps); err != nil {
 			return err
 		}
-		for n, into := range map[int]*float64{bench.SwapsEarly: &r.RSS.After3, bench.SwapsLate: &r.RSS.After20, b.swaps: &r.RSS.AfterLast} {
-			if i == n {
-				*into = residentMB()
-			}
+		r.RSS.AfterLast = residentMB()
+		switch i {
+		case bench.SwapsEarly:
+			r.RSS.After3 = r.RSS.AfterLast
+		case bench.SwapsLate:
+			r.RSS.After20 = r.RSS.AfterLast
 		}
 		_ = bar.Add(1)
 	}

@@ -14,8 +14,14 @@ import (
 	"gnomon/config"
 )
 
-// maxSourceError bounds a message in the report, in bytes.
-const maxSourceError = 120
+const (
+	// maxSourceError bounds a message in the report, in bytes.
+	maxSourceError = 120
+	// maxUnknownSources is how many names that no source has are reported: enough to see that something is wrong.
+	maxUnknownSources = 2
+	// maxShownName bounds such a name, in bytes: as long as those of sources may be.
+	maxShownName = 64
+)
 
 // Codes of desired settings that are refused.
 const (
@@ -36,8 +42,9 @@ type sourceProblem struct {
 }
 
 // applySources sets the sources as the desired document says, and those that it does not mention as configured. What is
-// wrong with one is reported and stops no other: it stays as it is.
-func (f *follower) applySources(ctx context.Context, doc json.RawMessage) {
+// wrong with one is reported and stops no other: it stays as it is. It reports whether something should be tried again.
+func (f *follower) applySources(ctx context.Context, doc json.RawMessage) (again bool) {
+	stopping := ctx
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	var desired struct {
@@ -58,6 +65,10 @@ func (f *follower) applySources(ctx context.Context, doc json.RawMessage) {
 		}
 		if problem == nil && broken == "" {
 			if err := w.apply(ctx, want); err != nil {
+				if stopping.Err() != nil {
+					return false // nobody is told about what was given up at the end
+				}
+				again = true
 				problem = &sourceProblem{codeNotApplied, clipText(err.Error())}
 			}
 		}
@@ -69,14 +80,20 @@ func (f *follower) applySources(ctx context.Context, doc json.RawMessage) {
 			f.log.Warn("a desired setting is refused", zap.String("source", w.name), zap.String("code", problem.Code), zap.String("reason", problem.Message))
 		}
 	}
+	unknown := 0
 	for _, name := range slices.Sorted(maps.Keys(desired.Sources)) {
+		if unknown == maxUnknownSources {
+			break
+		}
 		if _, known := f.agent.cfg.Sources[name]; !known && !isNull(desired.Sources[name]) {
-			reports[name] = sourceReport{Error: &sourceProblem{codeUnknownSource, "this device has no source of that name; it has " + clipText(strings.Join(slices.Sorted(maps.Keys(f.agent.cfg.Sources)), ", "))}}
+			unknown++
+			reports[strings.ToValidUTF8(name[:min(len(name), maxShownName)], "")] = sourceReport{Error: &sourceProblem{codeUnknownSource, "this device has no source of that name; it has " + clipText(strings.Join(slices.Sorted(maps.Keys(f.agent.cfg.Sources)), ", "))}}
 		}
 	}
 	f.mu.Lock()
 	f.sources, f.broken = reports, broken
 	f.mu.Unlock()
+	return again
 }
 
 // decideSettings reads one entry over the configured settings. Members that are missing or null stay as configured.

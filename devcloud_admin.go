@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -107,8 +108,11 @@ func (a *cloudAdmin) registryLogin(ctx context.Context) (user, password string, 
 			AuthorizationToken string `json:"authorizationToken"`
 		} `json:"authorizationData"`
 	}
-	if err := json.Unmarshal(data, &answer); err != nil || len(answer.AuthorizationData) == 0 {
+	if err := json.Unmarshal(data, &answer); err != nil {
 		return "", "", fmt.Errorf("read the registry's token: %w", err)
+	}
+	if len(answer.AuthorizationData) == 0 {
+		return "", "", errors.New("devcloud's registry gives no token")
 	}
 	plain, err := base64.StdEncoding.DecodeString(answer.AuthorizationData[0].AuthorizationToken)
 	if err != nil {

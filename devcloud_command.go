@@ -55,7 +55,7 @@ func devcloudCommand() *cobra.Command {
 				return err
 			}
 			o.Dir = dir
-			return runDevcloud(c, o, f.thing)
+			return runDevcloud(c, o, &f)
 		},
 	}
 	f.register(c)
@@ -65,7 +65,7 @@ func devcloudCommand() *cobra.Command {
 	return c
 }
 
-func runDevcloud(c *cobra.Command, o devcloud.CloudOptions, thing string) (err error) {
+func runDevcloud(c *cobra.Command, o devcloud.CloudOptions, f *cloudFlags) (err error) {
 	log, err := newLogger(config.Log{Level: config.LevelWarn}, os.Stderr)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func runDevcloud(c *cobra.Command, o devcloud.CloudOptions, thing string) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, cloud.Close()) }()
-	files, err := cloud.AddThing(thing)
+	files, err := cloud.AddThing(f.thing)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func runDevcloud(c *cobra.Command, o devcloud.CloudOptions, thing string) (err e
 	if err != nil {
 		return err
 	}
-	introduce(c.OutOrStdout(), o.Dir, path, cloud)
+	introduce(c.OutOrStdout(), f, o.Dir, path, cloud)
 	return cloud.Run(c.Context())
 }
 
@@ -93,7 +93,7 @@ func deviceConfig(t devcloud.Thing, cloud *devcloud.Cloud) (string, error) {
 	path := filepath.Join(t.Dir, "gnomon.yaml")
 	host := strings.TrimPrefix(cloud.HTTPSURL(), "https://")
 	text := fmt.Sprintf(`# Made by gnomon devcloud for the device %[1]s. Delete the first line to keep your changes.
-device: {thing: %[1]s}
+device: {thing: %[1]q}
 sources:
   sample: {uri: sample, loop: true}
 mqtt: {broker: %[2]q, ca_file: %[3]q, cert_file: %[4]q, key_file: %[5]q}
@@ -110,7 +110,15 @@ aws: {region: eu-central-1, endpoint_url: %[6]q, credentials_endpoint: %[7]q, ro
 	return path, nil
 }
 
-func introduce(out io.Writer, dir, path string, cloud *devcloud.Cloud) {
+// introduce prints where everything is and what to do next, in commands that can be used as they are.
+func introduce(out io.Writer, f *cloudFlags, dir, path string, cloud *devcloud.Cloud) {
+	flags := ""
+	if f.dir != "" {
+		flags += " --dir " + dir
+	}
+	if f.thing != demoThing {
+		flags += " --thing " + f.thing
+	}
 	t := newTable(out)
 	t.AppendHeader(table.Row{"devcloud", dir})
 	t.AppendRows([]table.Row{
@@ -118,9 +126,9 @@ func introduce(out io.Writer, dir, path string, cloud *devcloud.Cloud) {
 		{"shadows, credentials, S3, ECR, parameters", cloud.HTTPSURL()},
 		{"authority", cloud.CAFile()},
 		{"an agent", "gnomon run --config " + path},
-		{"a second model", "gnomon devcloud push-model default --version 2 --release 2"},
-		{"deploy it", "gnomon devcloud deploy default REFERENCE"},
-		{"see what happens", "gnomon devcloud watch"},
+		{"a second model", "gnomon devcloud push-model default --version 2 --release 2" + flags},
+		{"deploy it", "gnomon devcloud deploy default REFERENCE" + flags},
+		{"see what happens", "gnomon devcloud watch" + flags},
 	})
 	t.Render()
 }

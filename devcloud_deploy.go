@@ -49,6 +49,9 @@ func deployCommand(f *cloudFlags) *cobra.Command {
 			if e.SHA256 == "" && e.URI != deploy.Builtin && !strings.HasPrefix(e.URI, "oci://") {
 				return usage("the reference does not hold its digest; add --sha256")
 			}
+			if probation < 0 || probation%time.Second != 0 {
+				return usage("--probation must be whole seconds, such as 30s")
+			}
 			e.Probation = int(probation.Seconds())
 			return a.desire(c.Context(), f.thing, map[string]any{"models": map[string]any{args[0]: e.full()}})
 		},
@@ -138,7 +141,7 @@ func watchCommand(f *cloudFlags) *cobra.Command {
 		Use:   "watch",
 		Short: "Show how deployments go, as the device reports it",
 		Long: "Print a line for each change in what a device reports of its slots, until interrupted. With --settled it ends when all\n" +
-			"slots run what is desired (exit code 0), or one of them has given up (exit code 1).",
+			"slots run what is desired (exit code 0), or one of them has given up for good (exit code 1).",
 		Example: "  gnomon devcloud watch\n  gnomon devcloud watch --settled --timeout 5m",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -214,21 +217,29 @@ func (s *shadowState) settled() (bool, error) {
 		if !ok {
 			return false, nil
 		}
-		tried := r.Candidate != nil && (want.SHA256 == "" || r.Candidate.SHA256 == want.SHA256)
 		switch r.State {
 		case deploy.StateFailed, deploy.StateRolledBack, deploy.StateBanned:
-			if tried || r.Candidate == nil {
+			c := r.Candidate
+			about := c != nil && (want.SHA256 != "" && c.SHA256 == want.SHA256 || c.URI == want.URI || isOfTag(c.URI, want.URI))
+			if about && r.RetryAt.IsZero() { // with a time it will be tried again
 				return true, errors.New("slot " + slotLine(slot, r))
 			}
 			return false, nil
 		case deploy.StateActive:
-			if want.URI == deploy.Builtin && r.URI == deploy.Builtin || want.SHA256 != "" && r.SHA256 == want.SHA256 {
+			if want.URI == deploy.Builtin && r.URI == deploy.Builtin || want.SHA256 != "" && r.SHA256 == want.SHA256 || isOfTag(r.URI, want.URI) {
 				continue
 			}
 		}
 		return false, nil
 	}
 	return true, nil
+}
+
+// isOfTag tells whether the pinned reference of a model can be what a tag was resolved to: of the same repository.
+func isOfTag(pinned, ref string) bool {
+	slash := strings.LastIndexByte(ref, '/')
+	repo, _, tagged := strings.Cut(ref[slash+1:], ":")
+	return tagged && !strings.Contains(ref, "@") && strings.HasPrefix(ref, "oci://") && strings.HasPrefix(pinned, ref[:slash+1]+repo+"@")
 }
 
 // slotLine is what a slot reports, in one line.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -83,7 +84,8 @@ func (a *cloudAdmin) pushArtifact(ctx context.Context, p *pack) (string, error) 
 		return "", err
 	}
 	_, err = a.call(ctx, "ecr", http.MethodPost, "/", "AmazonEC2ContainerRegistry_V20150921.CreateRepository", body)
-	if err != nil && !strings.Contains(err.Error(), "RepositoryAlreadyExists") {
+	var refused *adminError
+	if err != nil && !(errors.As(err, &refused) && strings.Contains(refused.text, "RepositoryAlreadyExists")) {
 		return "", err
 	}
 	repo, err := remote.NewRepository(host + "/" + name)

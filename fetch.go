@@ -22,7 +22,17 @@ import (
 
 // fetcher brings models from where the shadow says onto the disk: downloaded, verified, unpacked and understood
 // (deploy.Source). Any goroutine may call its methods.
-type fetcher struct{ artifacts *artifact.Fetcher }
+type fetcher struct {
+	artifacts *artifact.Fetcher
+	unpacked  int64 // bytes that a download may unpack to
+}
+
+const (
+	// unpackFactor is how much larger than the largest download its files may be: weights shrink by a tenth, not to half.
+	unpackFactor = 2
+	// keepFree is what stays free on the disk, in bytes: a full one stops more than a deployment.
+	keepFree = 256 << 20
+)
 
 // unpackDir is where the files of a version are unpacked to, inside the directory of its download.
 const unpackDir = "files"
@@ -73,7 +83,7 @@ func newFetcher(cfg *config.Config, thing string, log *zap.Logger) (*fetcher, er
 	if err != nil {
 		return nil, usage("models: %w", err)
 	}
-	return &fetcher{f}, nil
+	return &fetcher{f, unpackFactor * int64(m.DownloadSize)}, nil
 }
 
 // Resolve implements deploy.Source.
@@ -109,7 +119,7 @@ func (f *fetcher) Fetch(ctx context.Context, r deploy.FetchRequest) (deploy.Fetc
 	for _, b := range got.Blobs {
 		sources = append(sources, bundle.Source{Name: b.Name, Path: b.Path})
 	}
-	c, err := bundle.Unpack(ctx, dir, sources, bundle.Limits{})
+	c, err := bundle.Unpack(ctx, dir, sources, bundle.Limits{MaxBytes: f.unpacked, KeepFree: keepFree})
 	if err != nil {
 		return none, asCoded(err)
 	}

@@ -20,8 +20,13 @@ import (
 	"gnomon/telemetry"
 )
 
-// settleTime is how long settings may take to reach the models: as long as frames in work.
-const settleTime = 30 * time.Second
+const (
+	// settleTime is how long settings may take to reach the models: somewhat longer than an exchange of models, which they
+	// wait for.
+	settleTime = 45 * time.Second
+	// retrySources is when settings that could not be applied are tried again.
+	retrySources = time.Minute
+)
 
 // follower keeps the device's shadow: what is desired goes to the deployer and to the sources, and what became of it is
 // reported. Make it before the connection, start it with the runtime, run it, close it last.
@@ -89,6 +94,23 @@ func newFollower(a *agent) (*follower, error) {
 	return f, nil
 }
 
+// abandon notes that whatever is being tried now was given up by us: at the next start it would look as if the process
+// had died of it. The store is of no use afterwards.
+func (f *follower) abandon() {
+	err := f.store.Update(func(s *store.State) error {
+		for name, sl := range s.Slots {
+			if sl.Candidate != nil {
+				s.Drop(name, nil, time.Now().UTC()) // it is still desired, so it begins again
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		f.log.Warn("what is being tried will count as a failure of the model", zap.Error(err))
+	}
+	f.log.Warn("a model is still being loaded; leaving without it")
+}
+
 // close frees the store.
 func (f *follower) close() error { return f.store.Close() }
 
@@ -115,7 +137,7 @@ func userStateDir(name string) (string, error) {
 	return filepath.Join(home, ".local", "state", "gnomon", name), nil
 }
 
-// start loads what was committed into the slots, with the settings that were last desired, and prepares deploying.
+// start loads what was committed into the slots and prepares deploying.
 func (f *follower) start(ctx context.Context, rt *ort.Runtime) error {
 	a := f.agent
 	m := a.cfg.Models
@@ -194,28 +216,49 @@ func (f *follower) notify() {
 	}
 }
 
-// run deploys and reports until ctx ends.
-func (f *follower) run(ctx context.Context) error {
-	if kept := f.store.State().Desired; kept != nil { // a device without a network goes on as it was told last
+// resume sets the sources as was desired last, before they are opened: a device without a network goes on so, and a camera
+// that was switched off stays off.
+func (f *follower) resume(ctx context.Context) {
+	if kept := f.store.State().Desired; kept != nil {
 		f.applySources(ctx, kept)
 	}
+}
+
+// run deploys and reports until ctx ends.
+func (f *follower) run(ctx context.Context) error {
 	close(f.ready)
 	deployer := inBackground(f.deployer.Run)
 	defer func() { _ = deployer.stop() }()
 	f.notify()
+	var doc json.RawMessage
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
-			return deployer.stop()
+			err := deployer.stop()
+			f.report() // while there is still a connection
+			return err
 		case <-deployer.done: // it ends before it is told to only when it was started wrongly
+			f.log.Error("deploying has ended; start the agent anew", zap.Error(deployer.err))
 			return deployer.err
-		case doc := <-f.news:
-			f.applySources(ctx, doc)
-			f.report()
+		case doc = <-f.news:
+			again = f.settle(ctx, doc)
+		case <-again:
+			again = f.settle(ctx, doc)
 		case <-f.changed:
 			f.report()
 		}
 	}
+}
+
+// settle applies the desired sources and reports. It returns when to try again, nil for never.
+func (f *follower) settle(ctx context.Context, doc json.RawMessage) <-chan time.Time {
+	again := f.applySources(ctx, doc)
+	f.report()
+	if !again {
+		return nil
+	}
+	return time.After(retrySources)
 }
 
 // report tells the shadow how things are. Where that is more than a shadow takes, with many slots or sources, details go
@@ -232,7 +275,11 @@ func (f *follower) report() {
 	if err != nil {
 		r.Error = "the report is cut: there are too many slots"
 		for name, m := range r.Models {
-			r.Models[name] = deploy.SlotReport{State: m.State, SHA256: m.SHA256, Since: m.Since}
+			short := deploy.SlotReport{State: m.State, SHA256: m.SHA256, Since: m.Since}
+			if m.Error != nil {
+				short.Error = &deploy.Problem{Code: m.Error.Code, Stage: m.Error.Stage}
+			}
+			r.Models[name] = short
 		}
 		err = f.shadow.Report(r)
 	}
@@ -241,11 +288,12 @@ func (f *follower) report() {
 	}
 }
 
-// lines are the state of deployments for the board: one line for each slot in which something happens.
+// lines are the state of deployments for the board: one line for each slot.
 func (f *follower) lines() []string {
 	var lines []string
+	reports := f.deployer.Report()
 	for _, slot := range f.agent.cfg.Slots() {
-		r := f.deployer.Report()[slot]
+		r := reports[slot]
 		line := "slot " + slotLine(slot, r)
 		lines = append(lines, line)
 	}

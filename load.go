@@ -131,19 +131,21 @@ func loadWarm(ctx context.Context, rt *ort.Runtime, m *models.Model, o loadOptio
 			return err
 		}
 		if err := model.WarmUp(ctx, f); err != nil {
-			return errors.Join(fmt.Errorf("model %s: %w", m.Spec.Name, err), model.Close())
+			err = errors.Join(fmt.Errorf("model %s: %w", m.Spec.Name, err), model.Close())
+			model = nil
+			ort.ReleaseMemory()
+			return err
 		}
 		return nil
 	})
 	return model, err
 }
 
-// exchange puts next in place of the slot's model, which goes at low priority, and gives its memory back to the system:
-// frames flow through the new one meanwhile.
+// exchange puts next in place of the slot's model, closes that and gives its memory back to the system: frames flow
+// through the new one meanwhile. It does not run at low priority: whoever is put aside while holding a lock that the
+// frames need, of Go's collector or of malloc, holds them up for longer than the work itself takes.
 func exchange(ctx context.Context, slot *engine.Slot, next *engine.Model) error {
-	return quietly(func() error {
-		err := slot.Swap(ctx, next)
-		ort.ReleaseMemory()
-		return err
-	})
+	err := slot.Swap(ctx, next)
+	ort.ReleaseMemory()
+	return err
 }

@@ -37,6 +37,9 @@ const stopLimit = 4800 * time.Millisecond
 
 func giveUp() { os.Exit(exitFailed) }
 
+// leave ends the process with what is still running in it.
+func leave(err error) { os.Exit(exitCode(err)) }
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -75,8 +78,10 @@ func program() *cobra.Command {
 	return root
 }
 
-func execute(ctx context.Context) int {
-	err := program().ExecuteContext(ctx)
+func execute(ctx context.Context) int { return exitCode(program().ExecuteContext(ctx)) }
+
+// exitCode says what went wrong and returns the code for it.
+func exitCode(err error) int {
 	if err == nil {
 		return exitDone
 	}
@@ -136,7 +141,7 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 	}
 
 	// Sources last. They run until they end, or until a signal, --duration or the screen's q ends ctx.
-	if err := agent.watch(); err != nil {
+	if err := agent.watch(ctx); err != nil {
 		return err
 	}
 	if err := ui.open(agent, stop); err != nil {
@@ -147,7 +152,14 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 	}
 	screen := inBackground(ui.run)
 	follower := inBackground(agent.follow)
+	context.AfterFunc(ctx, follower.end)
 	err = agent.run(ctx)
 	stop()
-	return errors.Join(err, follower.stop(), mqtt.stop(), screen.stop(), ui.summary())
+	ended, followErr := follower.stopWithin(abandonAfter)
+	err = errors.Join(err, followErr, mqtt.stop(), screen.stop(), ui.summary())
+	if !ended { // a model that is being loaded cannot be told to stop, nor its runtime be closed
+		agent.follower.abandon()
+		leave(err)
+	}
+	return err
 }

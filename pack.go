@@ -123,6 +123,9 @@ func packModel(o packOptions) (*pack, error) {
 // packFiles collects the files: the model first, its manifest second.
 func packFiles(o packOptions) (files []packedFile, name string, err error) {
 	if o.model == config.ModelDefault {
+		if o.manifest != "" || o.golden != "" {
+			return nil, "", usage("the model inside the binary brings its own manifest and has no golden pictures; name a model file to add them")
+		}
 		onnx, manifest, err := embedded.Model()
 		if err != nil {
 			return nil, "", err
@@ -140,7 +143,7 @@ func packFiles(o packOptions) (files []packedFile, name string, err error) {
 	name = strings.TrimSuffix(base, filepath.Ext(base))
 	data, err := os.ReadFile(o.model) // as it lies on the disk, and not with weights put inside
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("read the model: %w", err)
 	}
 	path := o.manifest
 	if path == "" {
@@ -204,7 +207,7 @@ func packGolden(dir string) ([]packedFile, error) {
 // restamp writes version and release into a manifest, in place of those that it has; the rest stays as people wrote it.
 func restamp(manifest []byte, o packOptions) ([]byte, error) {
 	set := func(key, value string) {
-		old := regexp.MustCompile(`(?m)^` + key + `:.*\n?`)
+		old := regexp.MustCompile(`(?m)^` + key + `:.*\n?([ \t]+.*\n?)*`) // and the lines that continue it
 		manifest = append(bytes.TrimRight(old.ReplaceAll(manifest, nil), "\n"), []byte("\n"+key+": "+value+"\n")...)
 	}
 	if o.version != "" {

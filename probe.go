@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,10 +63,13 @@ type probeRequest struct {
 	Width, Height int // of the frame, whose rows follow each other; 0: there is none
 }
 
-// probeAnswer is what the child prints. An empty Code is a model that passed.
+// probeAnswer is what the child prints. Passing is said in so many words: nothing that happens to be JSON passes.
 type probeAnswer struct {
+	Passed  bool   `json:"passed,omitempty"`
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Temporary says that it is this machine's fault, and may be gone the next time.
+	Temporary bool `json:"temporary,omitempty"`
 }
 
 const (
@@ -110,31 +114,32 @@ func (p *prober) run(ctx context.Context, r probeRequest, f *engine.Frame) error
 	var out, said limitedBuffer
 	c := exec.CommandContext(limited, p.program, "probe")
 	c.Stdin, c.Stdout, c.Stderr = io.MultiReader(&in, rows), &out, &said
-	c.Env = append(os.Environ(), "GOTRACEBACK=none")
+	c.Env = append(childEnvironment(), "GOTRACEBACK=none")
 	c.WaitDelay = probeGrace
 	// A child outlives nobody: the kernel ends it when the thread that started it goes, and that one waits for it.
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) } // and what it may have started
 	err := quietly(c.Run)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case limited.Err() != nil:
+	case limited.Err() != nil && !outOfMemory(string(said.kept)): // without memory for a thread some wait for ever
 		return &codedError{code: codeProbeTimeout, err: fmt.Errorf("the trial of the model took longer than %v; make the model smaller, or raise models.probe_timeout", p.timeout)}
 	}
-	return verdict(err, out.Bytes(), said.String(), r)
+	return verdict(err, out.kept, string(said.kept), r)
 }
 
 // verdict reads how a child ended.
 func verdict(err error, out []byte, said string, r probeRequest) error {
 	var answer probeAnswer
 	if err == nil {
-		if e := json.Unmarshal(out, &answer); e != nil {
-			return &codedError{code: codeProbeRun, err: fmt.Errorf("the trial process said nothing that makes sense: %w", e)}
-		}
-		if answer.Code == "" {
+		switch e := json.Unmarshal(out, &answer); {
+		case e == nil && answer.Passed && answer.Code == "":
 			return nil
+		case e == nil && answer.Code != "":
+			return &codedError{code: answer.Code, err: errors.New(answer.Message), temp: answer.Temporary}
 		}
-		return &codedError{code: answer.Code, err: errors.New(answer.Message)}
+		return &codedError{code: codeProbeRun, err: fmt.Errorf("the trial process ended without an answer, and said %.100q", firstLine(string(out)+said))}
 	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
@@ -153,12 +158,30 @@ func verdict(err error, out []byte, said string, r probeRequest) error {
 
 // outOfMemory recognises the last words of Go, C++ and ONNX Runtime.
 func outOfMemory(said string) bool {
-	for _, words := range []string{"out of memory", "bad_alloc", "cannot allocate memory", "Failed to allocate memory"} {
+	for _, words := range []string{
+		"out of memory", "bad_alloc", "annot allocate memory", "Failed to allocate memory",
+		"pthread_create failed", "Resource temporarily unavailable", // the stacks of threads count too
+	} {
 		if strings.Contains(said, words) {
 			return true
 		}
 	}
 	return false
+}
+
+// childEnvironment is what a trial needs of the environment: where libraries and private files are, and how the GPU is set
+// up. Keys and tokens that somebody put there are none of its business.
+func childEnvironment() []string {
+	var out []string
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		switch {
+		case slices.Contains([]string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "LANG"}, name),
+			strings.HasPrefix(name, "CUDA_"), strings.HasPrefix(name, "NVIDIA_"), strings.HasPrefix(name, "ORT_"), strings.HasPrefix(name, "OMP_"):
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // packed is the rows of a frame without what lies between them.
@@ -188,11 +211,12 @@ func available() int64 {
 }
 
 // limitedBuffer keeps the beginning of what is written and swallows the rest.
-type limitedBuffer struct{ bytes.Buffer }
+// It embeds nothing: the ReadFrom of a bytes.Buffer would take everything.
+type limitedBuffer struct{ kept []byte }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if room := maxProbeOutput - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
+	if room := maxProbeOutput - len(b.kept); room > 0 {
+		b.kept = append(b.kept, p[:min(room, len(p))]...)
 	}
 	return len(p), nil
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -32,12 +34,12 @@ func probeCommand() *cobra.Command {
 		Use: "probe", Short: "Try a model as the agent does before it takes one (reads its request from standard input)",
 		Hidden: true, Args: exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			var answer probeAnswer
+			answer := probeAnswer{Passed: true}
 			if err := probe(c.Context(), c.InOrStdin()); err != nil {
 				answer = probeAnswer{Code: codeProbeRun, Message: err.Error()}
 				var known *codedError
 				if errors.As(err, &known) {
-					answer.Code = known.code
+					answer.Code, answer.Temporary = known.code, known.temp
 				}
 			}
 			return json.NewEncoder(c.OutOrStdout()).Encode(answer)
@@ -50,41 +52,52 @@ func probe(ctx context.Context, stdin io.Reader) (err error) {
 	in := bufio.NewReader(stdin)
 	line, err := in.ReadBytes('\n')
 	if err != nil {
-		return fmt.Errorf("read the request: %w", err)
+		return ours("read the request", err)
 	}
 	var r probeRequest
 	if err := json.Unmarshal(line, &r); err != nil {
-		return fmt.Errorf("read the request: %w", err)
+		return ours("read the request", err)
 	}
 	var seen *engine.Frame
 	if r.Width > 0 && r.Height > 0 && r.Width <= letterbox.MaxSide && r.Height <= letterbox.MaxSide {
 		seen = &engine.Frame{Pix: make([]byte, 3*r.Width*r.Height), Width: r.Width, Height: r.Height, Stride: 3 * r.Width, Format: engine.BGR24}
 		if _, err := io.ReadFull(in, seen.Pix); err != nil {
-			return fmt.Errorf("read the frame: %w", err)
+			return ours("read the frame", err)
 		}
 	}
 	rt, err := openRuntime(r.Library)
 	if err != nil {
-		return err
+		return ours("load the runtime", err)
 	}
 	defer func() { err = errors.Join(err, rt.Close()) }()
 	if err := confine(r); err != nil { // after the runtime, which unpacks itself into a file in memory
-		return err
+		return ours("limit the trial process", err)
 	}
 	return tryModel(ctx, rt, r, seen)
 }
 
-// confine sets limits to this process, before it has seen any of the model: its memory and processor time are those of
-// the request, it writes no file and leaves no core dump, and when memory runs short the kernel takes it first.
+// ours is a failure that the model has no part in.
+func ours(what string, err error) error {
+	return &codedError{code: codeProbeRun, err: fmt.Errorf("%s: %w", what, err), temp: true}
+}
+
+// confine sets limits to this process, before it has seen any of the model: the memory and processor time that it may
+// take are those of the request, it writes no file and leaves no core dump, and when memory runs short the kernel takes
+// it first.
 func confine(r probeRequest) error {
-	for _, l := range [...]struct {
-		what int
-		most int64
-	}{{unix.RLIMIT_DATA, r.Memory}, {unix.RLIMIT_CPU, r.CPU}, {unix.RLIMIT_FSIZE, 0}, {unix.RLIMIT_CORE, 0}} {
-		if l.most < 0 {
-			return fmt.Errorf("a limit of %d makes no sense", l.most)
+	if r.Memory < 0 || r.CPU < 0 {
+		return fmt.Errorf("limits of %d bytes and %d s make no sense", r.Memory, r.CPU)
+	}
+	for what, most := range map[int]int64{
+		unix.RLIMIT_DATA: dataBytes() + r.Memory, // what the process has so far, with the runtime in it, is none of the model's
+		unix.RLIMIT_CPU:  r.CPU, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
+	} {
+		var old unix.Rlimit
+		if err := unix.Getrlimit(what, &old); err != nil {
+			return fmt.Errorf("limit the trial process: %w", err)
 		}
-		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: uint64(l.most), Max: uint64(l.most)}); err != nil {
+		limit := min(uint64(most), old.Max) // a stricter one stays
+		if err := unix.Setrlimit(what, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return fmt.Errorf("limit the trial process: %w", err)
 		}
 	}
@@ -94,6 +107,25 @@ func confine(r probeRequest) error {
 		_ = f.Close()
 	}
 	return nil
+}
+
+// dataBytes is what RLIMIT_DATA counts of this process: private memory that can be written, in bytes, used or not. 0: the
+// system does not say.
+func dataBytes() int64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	const column = 5 // proc(5): size, resident, shared, text, lib, data
+	fields := strings.Fields(string(data))
+	if len(fields) <= column {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[column], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
 }
 
 // tryModel loads the model as the agent would and runs it.

@@ -36,25 +36,38 @@ type place struct {
 	slot   *engine.Slot
 	frames frameKeeper
 
-	mu     sync.Mutex
-	params detect.Params      // of the model that runs, with the model's own threshold
-	wants  map[string]float32 // thresholds of sources that have one, by source
+	// Held while the model is exchanged or its decoders are, by who waits for frames in work: decoders made for one model
+	// must not get into another.
+	turn chan struct{}
+
+	mu      sync.Mutex
+	params  detect.Params      // of the model that runs, with the model's own threshold
+	wants   map[string]float32 // thresholds of sources that have one, by source
+	applied float32            // what the decoders have
 }
 
 // loaded is a model ready to run, with what is needed to change its thresholds.
 type loaded struct {
 	*engine.Model
-	params detect.Params
+	params  detect.Params
+	applied float32 // the threshold that its decoders have
+}
+
+// Close frees a model that was not needed in the end.
+func (l loaded) Close() error {
+	err := l.Model.Close()
+	ort.ReleaseMemory()
+	return err
 }
 
 // newSlots makes the slots that the configuration names, without models.
 func newSlots(rt *ort.Runtime, cfg *config.Config, l lanes, log *zap.Logger) *slots {
 	s := &slots{rt: rt, cfg: cfg, lanes: l, log: log, byName: map[string]*place{}, prober: newProber(cfg)}
 	for _, name := range cfg.Slots() {
-		s.byName[name] = &place{name: name, wants: map[string]float32{}}
+		s.byName[name] = &place{name: name, turn: make(chan struct{}, 1), wants: map[string]float32{}}
 	}
 	for name, src := range cfg.Sources {
-		if src.ScoreThreshold != nil {
+		if src.Enabled && src.ScoreThreshold != nil {
 			s.byName[src.SlotName()].wants[name] = *src.ScoreThreshold
 		}
 	}
@@ -69,6 +82,7 @@ func (s *slots) open(ctx context.Context, name string, v *store.Version) error {
 	}
 	p := s.byName[name]
 	p.slot, p.params = engine.NewSlot(m.Model), m.params
+	p.applied = p.least(m.params.ScoreThreshold)
 	return nil
 }
 
@@ -86,7 +100,9 @@ func (s *slots) close(ctx context.Context) error {
 // interrupt ends the runs in progress.
 func (s *slots) interrupt() {
 	for _, p := range s.byName {
-		p.slot.Interrupt()
+		if p.slot != nil {
+			p.slot.Interrupt()
+		}
 	}
 }
 
@@ -129,7 +145,7 @@ func (s *slots) load(ctx context.Context, p *place, v *store.Version) (loaded, e
 	spec := m.Spec
 	s.log.Info("model loaded", zap.String("slot", p.name), zap.String("model", spec.Name), zap.String("version", spec.Version),
 		zap.String("family", string(spec.Family)), zap.Stringer("lanes", s.lanes), zap.Strings("unclear", spec.Unclear))
-	return loaded{model, spec.Params()}, nil
+	return loaded{model, spec.Params(), o.MinScore}, nil
 }
 
 // options are how models are loaded here.
@@ -167,19 +183,30 @@ func (s *slots) Swap(ctx context.Context, slot string, next deploy.Loaded) error
 		return errors.Join(fmt.Errorf("exchange the model of slot %s: got a %T", slot, next), next.Close())
 	}
 	p := s.byName[slot]
-	if err := exchange(ctx, p.slot, m.Model); err != nil {
+	if err := p.take(ctx); err != nil {
+		return errors.Join(err, next.Close())
+	}
+	defer func() { <-p.turn }()
+	err := exchange(ctx, p.slot, m.Model)
+	if p.slot.Info() == &m.Model.Info { // also when closing the old one went wrong
+		p.mu.Lock()
+		p.params, p.applied = m.params, m.applied
+		p.mu.Unlock()
+	}
+	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	p.params = m.params
-	p.mu.Unlock()
 	// A source may have got another threshold after the model had been loaded.
-	return p.apply(ctx)
+	return p.setDecoders(ctx)
 }
 
 // Health implements deploy.Host.
-func (s *slots) Health(slot string) deploy.Health {
-	h := s.byName[slot].slot.Health()
+func (s *slots) Health(slot string) deploy.Health { return healthOf(s.byName[slot].slot.Health()) }
+
+// Recent implements deploy.Host.
+func (s *slots) Recent(slot string) deploy.Health { return healthOf(s.byName[slot].slot.Recent()) }
+
+func healthOf(h engine.Health) deploy.Health {
 	out := deploy.Health{Begun: h.Begun, Frames: h.Frames, Errors: h.Errors, NotFinite: h.NotFinite, Detections: h.Detections}
 	if h.Runs >= leastRuns {
 		out.Median = h.Median
@@ -190,21 +217,21 @@ func (s *slots) Health(slot string) deploy.Health {
 // leastRuns is how many runs a median is worth telling of.
 const leastRuns = 20
 
-// want sets the threshold of a source, nil for the model's own, and makes the model keep what it needs for that.
+// want sets the threshold of a source, nil for the model's own, and makes the model keep what it needs for that. It may be
+// called again after an error: what has been applied is remembered, and not what was asked for.
 func (p *place) want(ctx context.Context, source string, score *float32) error {
 	p.mu.Lock()
-	before := p.leastLocked(p.params.ScoreThreshold)
 	if score == nil {
 		delete(p.wants, source)
 	} else {
 		p.wants[source] = *score
 	}
-	same := before == p.leastLocked(p.params.ScoreThreshold)
 	p.mu.Unlock()
-	if same {
-		return nil
+	if err := p.take(ctx); err != nil {
+		return err
 	}
-	return p.apply(ctx)
+	defer func() { <-p.turn }()
+	return p.setDecoders(ctx)
 }
 
 // least is the lowest threshold that anybody wants: the decoder keeps what it passes, and each source drops the rest.
@@ -221,12 +248,27 @@ func (p *place) leastLocked(own float32) float32 {
 	return own
 }
 
-// apply gives every lane a decoder with the lowest threshold that is wanted.
-func (p *place) apply(ctx context.Context) error {
+// take waits for the turn, which the caller gives back.
+func (p *place) take(ctx context.Context) error {
+	select {
+	case p.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for slot %s, which is being changed: %w", p.name, ctx.Err())
+	}
+}
+
+// setDecoders gives every lane a decoder with the lowest threshold that is wanted, unless it has that. The caller has the
+// turn.
+func (p *place) setDecoders(ctx context.Context) error {
 	p.mu.Lock()
 	params := p.params
 	params.ScoreThreshold = p.leastLocked(params.ScoreThreshold)
+	same := p.applied == params.ScoreThreshold
 	p.mu.Unlock()
+	if same {
+		return nil
+	}
 	err := p.slot.Each(ctx, func(l *engine.Lane) error {
 		dec, err := detect.NewDecoder(params, l.Outputs())
 		if err == nil {
@@ -237,5 +279,8 @@ func (p *place) apply(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set the threshold of slot %s: %w", p.name, err)
 	}
+	p.mu.Lock()
+	p.applied = params.ScoreThreshold
+	p.mu.Unlock()
 	return nil
 }

@@ -92,22 +92,24 @@ func newWatcher(name string, a *agent) (*watcher, error) {
 	return w, nil
 }
 
-// apply changes the settings. A threshold takes effect at once; the rest starts the source anew.
+// apply changes the settings. A threshold takes effect at once; the rest starts the source anew. After an error the
+// settings are as before, and the call may be made again.
 func (w *watcher) apply(ctx context.Context, next settings) error {
-	w.mu.Lock()
-	before := w.want
-	w.want = next
-	p := w.pipeline
-	w.mu.Unlock()
-	if before.Slot != next.Slot {
+	before := w.settings()
+	if before.Slot != next.Slot || before.Enabled && !next.Enabled { // it is nobody there any more who wants something
 		if err := w.slots.byName[before.Slot].want(ctx, w.name, nil); err != nil {
 			return err
 		}
 	}
-	var err error
-	if before.Slot != next.Slot || !equal(before.Score, next.Score) {
-		err = w.slots.byName[next.Slot].want(ctx, w.name, next.Score)
+	if next.Enabled {
+		if err := w.slots.byName[next.Slot].want(ctx, w.name, next.Score); err != nil {
+			return err
+		}
 	}
+	w.mu.Lock()
+	w.want = next
+	p := w.pipeline
+	w.mu.Unlock()
 	if p != nil {
 		p.SetScoreThreshold(orZero(next.Score))
 	}
@@ -117,7 +119,7 @@ func (w *watcher) apply(ctx context.Context, next settings) error {
 		default:
 		}
 	}
-	return err
+	return nil
 }
 
 func (w *watcher) settings() settings {
@@ -133,29 +135,30 @@ func orZero(v *float32) float32 {
 	return *v
 }
 
-func equal(a, b *float32) bool { return (a == nil) == (b == nil) && orZero(a) == orZero(b) }
-
 // run blocks until ctx is cancelled, or the source has ended for good and nobody can switch it on again. Only files end;
 // their errors are returned.
 func (w *watcher) run(ctx context.Context) error {
 	for {
 		var err error
+		select {
+		case <-w.changed: // is in what comes now
+		default:
+		}
 		if w.settings().Enabled {
 			current, cancel := context.WithCancel(ctx)
-			restart := make(chan struct{})
+			restart := make(chan bool, 1)
 			go func() {
-				defer close(restart)
 				select {
 				case <-w.changed:
 					cancel()
+					restart <- true
 				case <-current.Done():
+					restart <- false
 				}
 			}()
 			err = w.watch(current)
-			again := current.Err() != nil && ctx.Err() == nil
 			cancel()
-			<-restart
-			if again {
+			if <-restart && ctx.Err() == nil { // a change that came while the source was ending counts too
 				continue
 			}
 		} else {
@@ -166,12 +169,12 @@ func (w *watcher) run(ctx context.Context) error {
 			return err
 		}
 		if err != nil {
-			w.log.Error("the source failed", zap.Error(err))
+			w.log.Error("the source failed; enable it again through the shadow, or restart", zap.Error(err))
 		}
 		select {
 		case <-w.changed:
 		case <-ctx.Done():
-			return err
+			return nil // it has been logged
 		}
 	}
 }

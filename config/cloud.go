@@ -32,7 +32,7 @@ type Models struct {
 	ProbeMemory         Size     `yaml:"probe_memory" jsonschema_description:"How much memory that process may take. 0: four fifths of what is available then."`
 	Probation           Duration `yaml:"probation" jsonschema_description:"How long a new model is watched before it counts as good: 1s to 24h."`
 	MaxSlowdown         float64  `yaml:"max_slowdown" jsonschema_description:"A new model whose runs take longer than this many times the old one's is rolled back. 0: any speed is good."`
-	MinDetections       float64  `yaml:"min_detections" jsonschema_description:"A new model that finds less than this share of what the old one found is rolled back, 0 to 1. 0: anything is good."`
+	MinDetections       float64  `yaml:"min_detections" jsonschema_description:"A new model that finds less than this share of what the old one found is rolled back, 0 to below 1. 0: anything is good."`
 }
 
 // AWS is the section aws.
@@ -53,7 +53,9 @@ const (
 	// maxList is the largest number of patterns, keys or registries: far more than a fleet has.
 	maxList = 64
 	// minDownload is the least models.download_size: the smallest detectors have some 200 KB.
-	minDownload        = megabyte
+	minDownload = megabyte
+	// minProbeMemory is the least models.probe_memory: with less no model can be loaded, and all would be banned.
+	minProbeMemory     = 64 * megabyte
 	minDownloadTimeout = time.Minute
 	maxDownloadTimeout = 7 * 24 * time.Hour
 	minProbeTimeout    = 5 * time.Second
@@ -82,11 +84,14 @@ func (s *Source) SlotName() string {
 	return s.Slot
 }
 
-// Slots are the slots that the enabled sources and the disabled ones name, sorted; a source may be enabled later.
+// Slots are the slots that are needed, sorted: those of the enabled sources, and with a shadow, which may enable the
+// others, of all.
 func (c *Config) Slots() []string {
 	names := map[string]struct{}{}
 	for _, s := range c.Sources {
-		names[s.SlotName()] = struct{}{}
+		if s.Enabled || c.Shadow.Enabled {
+			names[s.SlotName()] = struct{}{}
+		}
 	}
 	return slices.Sorted(maps.Keys(names))
 }
@@ -132,8 +137,11 @@ func (m *Models) check(p *yamldoc.Problems) {
 	if v := m.MaxSlowdown; v != 0 && !(v >= 1 && v <= maxSlowdown) {
 		p.Addf("models.max_slowdown", "must be from 1 to %d, or 0 to switch the check off, not %v", maxSlowdown, v)
 	}
-	if v := m.MinDetections; !(v >= 0 && v <= 1) {
-		p.Addf("models.min_detections", "must be from 0 to 1, not %v", v)
+	if v := m.MinDetections; !(v >= 0 && v < 1) {
+		p.Addf("models.min_detections", "must be at least 0 and below 1, not %v", v)
+	}
+	if v := m.ProbeMemory; v != 0 && v < minProbeMemory {
+		p.Addf("models.probe_memory", "must be at least %v, not %v; 0 fits the machine", Size(minProbeMemory), v)
 	}
 }
 
@@ -155,6 +163,8 @@ func (a *AWS) check(p *yamldoc.Problems, m *MQTT) {
 			set, missing = missing, set
 		}
 		p.Addf(set, "is set but %s is not; write both or neither", missing)
+	case a.RoleAlias != "" && a.Region == "":
+		p.Addf("aws.role_alias", "needs a region; set aws.region")
 	case a.RoleAlias != "" && m.CertFile == "":
 		p.Addf("aws.role_alias", "needs the device's certificate; set mqtt.cert_file and mqtt.key_file")
 	}

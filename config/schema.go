@@ -124,7 +124,8 @@ func (Models) JSONSchemaExtend(s *jsonschema.Schema) {
 		s.Properties.Value(key).Items.MinLength = length(1)
 	}
 	between(s.Properties.Value("max_slowdown"), 0, maxSlowdown)
-	between(s.Properties.Value("min_detections"), 0, 1)
+	detections := s.Properties.Value("min_detections")
+	detections.Minimum, detections.ExclusiveMaximum = number(0), number(1)
 }
 
 // JSONSchemaExtend adds the rules that the types do not tell.

@@ -15,7 +15,7 @@ type Health struct {
 	Frames     uint64        // frames that went through the model
 	Errors     uint64        // of these, failed
 	NotFinite  uint64        // of the failed ones, with values that were NaN or infinite
-	Detections uint64        // objects found, before any source's own threshold
+	Detections uint64        // objects found that reach the model's own threshold
 	Median     time.Duration // of the runs of the session, to within 5 %; 0: none has ended well
 	Runs       uint64        // runs that Median is of
 }
@@ -27,8 +27,26 @@ const (
 	bucketCount  = 400
 )
 
+// healthWindow is how long a window of the recent health is: Slot.Recent covers one to two of them. It is long enough for
+// some hundred frames of a slow camera, and short enough that day and night differ.
+const healthWindow = 5 * time.Minute
+
 // health collects a Health without locks. Lanes of one model share it.
 type health struct {
+	least float32 // the model's own score threshold: what only some source wants is not counted
+	total tally
+	now   atomic.Pointer[window] // the window that counts at present, with the one before it
+}
+
+// window is a tally of some minutes.
+type window struct {
+	*tally
+	until  time.Time
+	before *tally // of the window before this one, which itself is let go; nil: there is none, or it was long ago
+}
+
+// tally counts frames.
+type tally struct {
 	begun, frames, errors, notFinite, detections atomic.Uint64
 	buckets                                      [bucketCount]atomic.Uint64
 }
@@ -36,32 +54,58 @@ type health struct {
 // begin counts a frame in; record or forget counts it out.
 func (h *health) begin() {
 	if h != nil {
-		h.begun.Add(1)
+		h.total.begun.Add(1)
 	}
 }
 
 // forget is for a frame that was given up: it says nothing about the model.
 func (h *health) forget() {
 	if h != nil {
-		h.begun.Add(^uint64(0))
+		h.total.begun.Add(^uint64(0))
 	}
 }
 
-// record takes the outcome of one frame.
-func (h *health) record(found int, infer time.Duration, err error) {
+// record takes the outcome of one frame: what was found, best first.
+func (h *health) record(found []detect.Detection, infer time.Duration, err error) {
 	if h == nil { // a lane that is in no slot
 		return
 	}
-	h.frames.Add(1)
-	h.detections.Add(uint64(found))
+	n := 0
+	for n < len(found) && found[n].Score >= h.least {
+		n++
+	}
+	h.total.record(n, infer, err)
+	h.window(time.Now()).record(n, infer, err)
+}
+
+// window is the one that counts at a time. It allocates when a new one begins, and never else.
+func (h *health) window(at time.Time) *window {
+	for {
+		w := h.now.Load()
+		if w != nil && at.Before(w.until) {
+			return w
+		}
+		next := &window{tally: &tally{}, until: at.Add(healthWindow)}
+		if w != nil && at.Before(w.until.Add(healthWindow)) {
+			next.before = w.tally
+		}
+		if h.now.CompareAndSwap(w, next) {
+			return next
+		}
+	}
+}
+
+func (t *tally) record(found int, infer time.Duration, err error) {
+	t.frames.Add(1)
+	t.detections.Add(uint64(found))
 	if err != nil {
-		h.errors.Add(1)
+		t.errors.Add(1)
 		if errors.Is(err, detect.ErrNotFinite) {
-			h.notFinite.Add(1)
+			t.notFinite.Add(1)
 		}
 	}
 	if infer > 0 {
-		h.buckets[bucketOf(infer)].Add(1)
+		t.buckets[bucketOf(infer)].Add(1)
 	}
 }
 
@@ -71,13 +115,43 @@ func bucketOf(d time.Duration) int {
 	return min(max(int(math.Log(max(us, 1))/math.Log(bucketGrowth)), 0), bucketCount-1)
 }
 
-// read sums up. Counts of frames that end meanwhile may be in some numbers and not yet in others.
+// read sums up since the beginning.
 func (h *health) read() Health {
-	out := Health{Begun: h.begun.Load(), Frames: h.frames.Load(), Errors: h.errors.Load(), NotFinite: h.notFinite.Load(), Detections: h.detections.Load()}
+	out := sum(&h.total)
+	out.Begun = h.total.begun.Load()
+	return out
+}
+
+// recent sums up the windows of the last minutes.
+func (h *health) recent() Health {
+	w := h.now.Load()
+	if w == nil || time.Now().After(w.until.Add(healthWindow)) {
+		return Health{}
+	}
+	tallies := []*tally{w.tally}
+	if w.before != nil {
+		tallies = append(tallies, w.before)
+	}
+	out := sum(tallies...)
+	out.Begun = out.Frames
+	return out
+}
+
+// sum adds tallies up, but for what has begun. Counts of frames that end meanwhile may be in some numbers and not yet in
+// others.
+func sum(tallies ...*tally) Health {
+	var out Health
 	var counts [bucketCount]uint64
-	for i := range h.buckets {
-		counts[i] = h.buckets[i].Load()
-		out.Runs += counts[i]
+	for _, t := range tallies {
+		out.Frames += t.frames.Load()
+		out.Errors += t.errors.Load()
+		out.NotFinite += t.notFinite.Load()
+		out.Detections += t.detections.Load()
+		for i := range t.buckets {
+			n := t.buckets[i].Load()
+			counts[i] += n
+			out.Runs += n
+		}
 	}
 	seen := uint64(0)
 	for i, n := range counts {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gnomon/engine"
@@ -45,6 +46,9 @@ func TestHealth(t *testing.T) {
 	h := slot.Health()
 	if h.Frames != 20 || h.Errors != 0 || h.Detections != 20 || h.Runs != 20 || h.Median < 3800*time.Microsecond {
 		t.Errorf("%+v", h)
+	}
+	if r := slot.Recent(); r.Frames != 20 || r.Detections != 20 || r.Median != h.Median || r.Begun != 20 {
+		t.Errorf("recently %+v", r)
 	}
 	if err := slot.Swap(t.Context(), fakeModel{}.load("new", 1, &closed)); err != nil {
 		t.Fatal(err)
@@ -160,4 +164,35 @@ func TestScoreThresholdChanges(t *testing.T) {
 	if err := slot.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Recent forgets what was long ago, and counts what reaches the model's own threshold only.
+func TestRecentHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var closed atomic.Int64
+		m := fakeModel{}.load("m", 1, &closed)
+		m.Info.ScoreThreshold = 0.6 // the one detection of each frame has 0.5
+		slot := engine.NewSlot(m)
+		for minute, want := range []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 6, 7} {
+			use(t, slot)
+			if r := slot.Recent(); r.Frames != want || r.Detections != 0 {
+				t.Errorf("after %d minutes: %+v, want %d frames", minute, r, want)
+			}
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(time.Hour)
+		if r := slot.Recent(); r != (engine.Health{}) {
+			t.Errorf("an hour later: %+v", r)
+		}
+		use(t, slot)
+		if r := slot.Recent(); r.Frames != 1 {
+			t.Errorf("and then: %+v", r)
+		}
+		if h := slot.Health(); h.Frames != 13 {
+			t.Errorf("in all: %+v", h)
+		}
+		if err := slot.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

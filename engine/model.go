@@ -40,7 +40,7 @@ func (l *Lane) Detect(ctx context.Context, f *Frame, dst []detect.Detection) ([]
 	if err != nil && ctx.Err() != nil {
 		l.health.forget()
 	} else {
-		l.health.record(len(dst)-first, tm.Infer, err)
+		l.health.record(dst[first:], tm.Infer, err)
 	}
 	return dst, tm, err
 }
@@ -153,6 +153,7 @@ type lanePool struct {
 
 func newLanePool(m *Model) *lanePool {
 	p := &lanePool{model: m, idle: make(chan *Lane, len(m.Lanes)), retired: make(chan struct{})}
+	p.health.least = m.Info.ScoreThreshold
 	for _, l := range m.Lanes {
 		l.health = &p.health
 		p.idle <- l
@@ -209,6 +210,15 @@ func (s *Slot) Use(ctx context.Context, fn func(*Lane, *ModelInfo)) error {
 func (s *Slot) Health() Health {
 	if p := s.pool(); p != nil {
 		return p.health.read()
+	}
+	return Health{}
+}
+
+// Recent is Health over the last minutes, healthWindow and up to twice that; its Begun is its Frames. It is zero when
+// nothing came for as long.
+func (s *Slot) Recent() Health {
+	if p := s.pool(); p != nil {
+		return p.health.recent()
 	}
 	return Health{}
 }

@@ -57,6 +57,7 @@ type Deployer struct {
 	pending json.RawMessage
 	arrived bool
 	models  json.RawMessage // of the newest document that could be read
+	sources json.RawMessage // likewise; see kept
 	unknown map[string]store.Problem
 	ran     bool
 }

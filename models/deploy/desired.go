@@ -63,6 +63,7 @@ type document struct {
 	orders  map[string]order // of every slot of the device
 	unknown map[string]store.Problem
 	models  json.RawMessage // as it came; nil when the document cannot be read at all
+	sources json.RawMessage // as it came; see kept
 }
 
 func badDesired(format string, args ...any) store.Problem {
@@ -73,7 +74,7 @@ func badDesired(format string, args ...any) store.Problem {
 // be read as a whole refuses every slot.
 func parseDocument(raw json.RawMessage, slots []string) document {
 	doc := document{orders: make(map[string]order, len(slots)), unknown: map[string]store.Problem{}}
-	models, entries, err := splitDocument(raw)
+	models, sources, entries, err := splitDocument(raw)
 	for _, name := range slots {
 		if err != nil {
 			doc.orders[name] = order{bad: badDesired("%v", err)}
@@ -85,7 +86,7 @@ func parseDocument(raw json.RawMessage, slots []string) document {
 	if err != nil {
 		return doc
 	}
-	doc.models = models
+	doc.models, doc.sources = models, sources
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		if len(doc.unknown) == maxUnknown {
 			break
@@ -103,22 +104,22 @@ func parseDocument(raw json.RawMessage, slots []string) document {
 }
 
 // splitDocument finds the entries of the slots.
-func splitDocument(raw json.RawMessage) (models json.RawMessage, entries map[string]json.RawMessage, err error) {
+func splitDocument(raw json.RawMessage) (models, sources json.RawMessage, entries map[string]json.RawMessage, err error) {
 	if len(raw) > maxDocument {
-		return nil, nil, fmt.Errorf("the desired document has %d bytes; at most %d are read", len(raw), maxDocument)
+		return nil, nil, nil, fmt.Errorf("the desired document has %d bytes; at most %d are read", len(raw), maxDocument)
 	}
 	var whole map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &whole); err != nil {
-		return nil, nil, errors.New("the desired document is not a JSON object")
+		return nil, nil, nil, errors.New("the desired document is not a JSON object")
 	}
 	models = whole["models"]
 	if isNull(models) {
 		models = json.RawMessage("{}")
 	}
 	if err := json.Unmarshal(models, &entries); err != nil {
-		return nil, nil, errors.New("models must be an object with an entry for each slot")
+		return nil, nil, nil, errors.New("models must be an object with an entry for each slot")
 	}
-	return models, entries, nil
+	return models, whole["sources"], entries, nil
 }
 
 func isNull(raw json.RawMessage) bool {

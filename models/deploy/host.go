@@ -49,6 +49,9 @@ type Host interface {
 	Swap(ctx context.Context, slot string, m Loaded) error
 	// Health tells how the model that runs in the slot has done since its Swap, or since the start. It must not block.
 	Health(slot string) Health
+	// Recent tells how it has done in the last minutes, which is what another model is measured against: a camera sees
+	// other things by night than by day. It must not block.
+	Recent(slot string) Health
 }
 
 // Loaded is a model ready to run.

@@ -13,7 +13,9 @@ import (
 // versions and downloads whose digests occur in it.
 type kept struct {
 	Models json.RawMessage `json:"models"`
-	Pinned map[string]pin  `json:"pinned,omitempty"`
+	// Sources is the member of that name, which is not read here: it is kept for who else follows the desired document.
+	Sources json.RawMessage `json:"sources,omitempty"`
+	Pinned  map[string]pin  `json:"pinned,omitempty"`
 }
 
 // pin is what the tag of a slot's entry was resolved to. It is good for that very entry.
@@ -32,7 +34,7 @@ func (d *Deployer) recall() {
 		doc = parseDocument(json.RawMessage("{}"), d.names)
 	}
 	d.mu.Lock()
-	d.models, d.unknown = doc.models, doc.unknown
+	d.models, d.sources, d.unknown = doc.models, doc.sources, doc.unknown
 	for name, s := range d.slots {
 		s.next = doc.orders[name].want
 		if p := k.Pinned[name]; isDigest(p.SHA256) {
@@ -57,7 +59,7 @@ func (d *Deployer) adopt(raw json.RawMessage) error {
 		s.next = doc.orders[name].want
 	}
 	if doc.models != nil {
-		d.models = doc.models
+		d.models, d.sources = doc.models, doc.sources
 	}
 	d.mu.Unlock()
 	var err error
@@ -76,7 +78,7 @@ func (d *Deployer) keep() error {
 	err := d.update("desired", func(st *store.State) error {
 		k := kept{Pinned: map[string]pin{}}
 		d.mu.Lock()
-		k.Models = d.models
+		k.Models, k.Sources = d.models, d.sources
 		for name, s := range d.slots {
 			if s.pin.SHA256 != "" && s.pin.of == s.next {
 				k.Pinned[name] = s.pin

@@ -203,7 +203,7 @@ func (w *worker) exchange(run, ctx context.Context, j *job) error {
 	if err := ctx.Err(); err != nil {
 		return errors.Join(err, m.Close())
 	}
-	before := w.host.Health(w.s.name)
+	before := w.host.Recent(w.s.name)
 	if err := w.phase(j, StateProbation); err != nil {
 		return errors.Join(err, m.Close())
 	}
