@@ -98,6 +98,7 @@ func (c *Cloud) serveShadows(w http.ResponseWriter, r *http.Request) {
 	if err := c.mayUseShadow(r, thing); err != nil {
 		c.refused(r, err)
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Amzn-ErrorType", "ForbiddenException")
 		w.WriteHeader(http.StatusForbidden)
 		_ = json.NewEncoder(w).Encode(map[string]any{"code": http.StatusForbidden, "message": "Forbidden"}) // the client may have gone
 		return

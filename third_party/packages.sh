@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # System packages that the recipes and the tests need. Installs what is missing when it may (root, or sudo that
-# asks nothing); otherwise prints the one command to run and stops. Arguments: build (default), test.
+# asks nothing); otherwise prints the one command to run and stops. Arguments: build (default), test, interop; each of
+# them includes those before it.
 . "$(dirname "$0")/lib.sh"
 
 # command or file that proves it | Debian package
@@ -25,6 +26,8 @@ mosquitto_sub mosquitto-clients
 file file
 objdump binutils
 shellcheck shellcheck'
+# A version that the machine has already is as good: the tests are for versions 1 and 2.
+interop_needs='aws awscli'
 
 present() {
   case $1 in
@@ -37,7 +40,11 @@ present() {
 missing=()
 while read -r proof package; do
   present "$proof" || missing+=("$package")
-done < <(printf '%s\n' "$build_needs"; [ "${1:-build}" = test ] && printf '%s\n' "$test_needs")
+done < <(
+  printf '%s\n' "$build_needs"
+  case ${1:-build} in test | interop) printf '%s\n' "$test_needs" ;; esac
+  case ${1:-build} in interop) printf '%s\n' "$interop_needs" ;; esac
+)
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
