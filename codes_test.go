@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -21,5 +24,42 @@ func TestCodesAreDocumented(t *testing.T) {
 	}
 	if got := strings.TrimSpace(table); got != strings.TrimSpace(want.String()) {
 		t.Errorf("docs/deployment.md should have this table of codes:\n%s", &want)
+	}
+}
+
+// Every test that the list of faults names is there.
+func TestFaultsHaveTests(t *testing.T) {
+	data, err := os.ReadFile("docs/faults.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w+`).FindAllString(string(data), -1)
+	if len(names) < 30 {
+		t.Errorf("only %d tests are named", len(names))
+	}
+	var code strings.Builder
+	for _, dir := range []string{".", "shadow", "engine", "models"} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if dir == "." && d.IsDir() && path != "." {
+				return fs.SkipDir
+			}
+			if strings.HasSuffix(path, "_test.go") {
+				text, err := os.ReadFile(path)
+				code.Write(text)
+				return err
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range names {
+		if !strings.Contains(code.String(), "func "+name+"(") {
+			t.Errorf("there is no %s", name)
+		}
 	}
 }
