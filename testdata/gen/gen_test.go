@@ -65,7 +65,7 @@ func TestFilesAreWhatTheGeneratorMakes(t *testing.T) {
 	if total > most {
 		t.Errorf("the files have %d bytes, at most %d are agreed", total, most)
 	}
-	for _, folder := range []string{"models", "pictures"} {
+	for _, folder := range []string{"models", "hostile", "pictures"} {
 		entries, err := os.ReadDir(filepath.Join(root, folder))
 		if err != nil {
 			t.Fatal(err)
@@ -164,6 +164,20 @@ func TestModelsAreRead(t *testing.T) {
 				t.Errorf("labels (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Hostile models are refused by nothing that only reads them: the trial has to do it.
+func TestHostileModelsAreRead(t *testing.T) {
+	files := made(t)
+	for _, m := range hostileModels() {
+		info, err := onnx.Inspect(files[m.path()+".onnx"])
+		if err != nil {
+			t.Fatal(m.name, err)
+		}
+		if spec, err := models.Resolve(nil, info, nil); err != nil || spec.Family != detect.YOLOv8 {
+			t.Errorf("%s: %v, %v", m.name, spec, err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 func main() {
@@ -49,7 +50,7 @@ type file struct {
 func generate() ([]file, error) {
 	models := allModels()
 	var files []file
-	for _, m := range models {
+	for _, m := range slices.Concat(models, hostileModels()) {
 		written, err := m.files()
 		if err != nil {
 			return nil, fmt.Errorf("model %s: %w", m.name, err)
@@ -68,5 +69,5 @@ func generate() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(files, file{"expect.json", expect}, file{"README.md", readme(models, pictures)}), nil
+	return append(files, file{"expect.json", expect}, file{"README.md", readme(models, hostileModels(), pictures)}), nil
 }

@@ -13,6 +13,7 @@ import (
 type model struct {
 	name     string
 	about    string // for the README
+	folder   string // empty: models
 	grid     grid
 	resize   letterbox.Mode // how pictures are to be fitted into the input
 	metadata []onnx.Property
@@ -34,12 +35,20 @@ func (m *model) files() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := []file{{"models/" + m.name + ".onnx", data}}
+	files := []file{{m.path() + ".onnx", data}}
 	if m.manifest == "" {
 		return files, nil
 	}
 	manifest := strings.ReplaceAll(m.manifest, "SHA256", fmt.Sprintf("%x", sha256.Sum256(data)))
-	return append(files, file{"models/" + m.name + ".yaml", []byte(manifest)}), nil
+	return append(files, file{m.path() + ".yaml", []byte(manifest)}), nil
+}
+
+// path is that of the files, without an ending.
+func (m *model) path() string {
+	if m.folder != "" {
+		return m.folder + "/" + m.name
+	}
+	return "models/" + m.name
 }
 
 // ultralytics is metadata in the form of the Ultralytics exporters: Python literals.

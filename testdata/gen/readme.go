@@ -6,7 +6,7 @@ import (
 )
 
 // readme writes README.md.
-func readme(models []model, pictures []picture) []byte {
+func readme(models, hostile []model, pictures []picture) []byte {
 	var b bytes.Buffer
 	b.WriteString(`# Test models and pictures
 
@@ -37,6 +37,11 @@ which models have to find exactly that: those for which the objects lie on the m
 			from = "nothing"
 		}
 		fmt.Fprintf(&b, "| [%s.onnx](models/%s.onnx) | %dx%d, %s | %s | %s |\n", m.name, m.name, m.grid.width, m.grid.height, m.resize, from, m.about)
+	}
+	b.WriteString("\nThese can be read like any other, and do harm when they are loaded or run; nothing but the trial of a model loads them.\n\n" +
+		"| model | what |\n|---|---|\n")
+	for _, m := range hostile {
+		fmt.Fprintf(&b, "| [%s.onnx](%s.onnx) | %s |\n", m.name, m.path(), m.about)
 	}
 	b.WriteString("\n| picture | what |\n|---|---|\n")
 	for _, p := range pictures {
