@@ -29,7 +29,7 @@ import (
 
 const (
 	defaultSwaps = 100
-	// defaultSteady is how long one model alone is measured before the exchanges, and the bounds are what makes sense:
+	// defaultSteady is how long each model alone is measured before the exchanges, and the bounds are what makes sense:
 	// with less there are too few gaps for a percentile.
 	defaultSteady, minSteady, maxSteady = 10 * time.Second, time.Second, time.Hour
 	// betweenSwaps is how many results pass between one exchange and the loading of the next model.
@@ -84,7 +84,7 @@ func benchSwapCommand() *cobra.Command {
 	c.Flags().StringVar(&b.to, "to", "", "the model to exchange it with")
 	c.Flags().StringVar(&b.source, "source", config.SourceSample, "video or folder of pictures, read in a loop as fast as possible")
 	c.Flags().IntVar(&b.swaps, "swaps", defaultSwaps, "how many times to exchange them")
-	c.Flags().DurationVar(&b.steady, "steady", defaultSteady, "how long to measure one model alone before that")
+	c.Flags().DurationVar(&b.steady, "steady", defaultSteady, "how long to measure each model alone before that")
 	c.Flags().BoolVar(&b.json, "json", false, "print one JSON object")
 	c.Flags().BoolVar(&b.naive, "naive", false, "only the control, without care")
 	c.Flags().IntVar(&b.flags.sessions, "sessions", 0, "frames in work at once (default: by the number of cores)")
@@ -254,64 +254,91 @@ func (b *swapBench) what() string {
 	return "exchanging"
 }
 
-// exchange measures one model alone, then the exchanges.
+// exchange measures each model alone, then the exchanges.
 func (b *swapBench) exchange(ctx context.Context, r *bench.SwapReport, log *resultLog, slot *engine.Slot, load func(string) (*engine.Model, error), bar *progressbar.ProgressBar) error {
-	if err := log.wait(ctx, betweenSwaps); err != nil {
-		return err
-	}
-	begin := log.count()
-	select {
-	case <-time.After(b.steady):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	steady := bench.Gaps(log.since(begin))
-	r.FPS.Steady = float64(len(steady)) / b.steady.Seconds()
-	r.Steady = bench.Steady{P50: bench.Percentile(steady, 0.5), P99: bench.Percentile(steady, 0.99)}
-	var loads []time.Duration
-	inLoads := 0
-	begin = log.count()
-	for i := 1; i <= b.swaps; i++ {
-		path := b.to
-		if i%2 == 0 {
-			path = b.from
+	paths := [2]string{b.from, b.to} // paths[i%2] runs after i exchanges
+	var alone [2]float64             // results a second
+	var steady []time.Duration
+	for i, path := range paths {
+		if i > 0 {
+			if err := b.swap(ctx, slot, load, path); err != nil {
+				return err
+			}
 		}
-		before, start := log.count(), time.Now()
-		next, err := load(path)
+		gaps, err := b.alone(ctx, log)
 		if err != nil {
 			return err
 		}
-		loads = append(loads, time.Since(start))
-		inLoads += log.count() - before
-		if b.naive {
-			err = slot.Swap(ctx, next)
-		} else {
-			err = exchange(ctx, slot, next)
-		}
+		alone[i] = float64(len(gaps)) / b.steady.Seconds()
+		steady = append(steady, gaps...)
+	}
+	r.Steady = bench.Steady{P50: bench.Percentile(steady, 0.5), P99: bench.Percentile(steady, 0.99)}
+	var loads []time.Duration
+	var total, expected float64 // seconds of loading, and the results that would have come without
+	inLoads := 0
+	begin := log.count()
+	for i := 1; i <= b.swaps; i++ {
+		before, start := log.count(), time.Now()
+		next, err := load(paths[(i+1)%2])
 		if err != nil {
+			return err
+		}
+		took := time.Since(start)
+		loads = append(loads, took)
+		total += took.Seconds()
+		expected += took.Seconds() * alone[i%2]
+		inLoads += log.count() - before
+		if err := b.put(ctx, slot, next); err != nil {
 			return err
 		}
 		if err := log.wait(ctx, betweenSwaps); err != nil {
 			return err
 		}
 		r.RSS.AfterLast = residentMB()
-		switch i {
-		case bench.SwapsEarly:
+		if i == bench.SwapsEarly {
 			r.RSS.After3 = r.RSS.AfterLast
-		case bench.SwapsLate:
+		}
+		if i == bench.SwapsLate {
 			r.RSS.After20 = r.RSS.AfterLast
 		}
 		_ = bar.Add(1)
 	}
 	gaps := bench.Gaps(log.since(begin))
 	r.Gap = bench.Gap{P50: bench.Percentile(gaps, 0.5), Max: bench.Percentile(gaps, 1)}
-	total := time.Duration(0)
-	for _, d := range loads {
-		total += d
-	}
 	r.Load = bench.Gap{P50: bench.Percentile(loads, 0.5), Max: bench.Percentile(loads, 1)}
-	r.FPS.Loading = float64(inLoads) / total.Seconds()
+	r.FPS = bench.SwapFPS{Steady: expected / total, Loading: float64(inLoads) / total}
 	return nil
+}
+
+// alone are the gaps between results while nothing else happens.
+func (b *swapBench) alone(ctx context.Context, log *resultLog) ([]time.Duration, error) {
+	if err := log.wait(ctx, betweenSwaps); err != nil {
+		return nil, err
+	}
+	begin := log.count()
+	select {
+	case <-time.After(b.steady):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return bench.Gaps(log.since(begin)), nil
+}
+
+// swap loads a model and puts it in place.
+func (b *swapBench) swap(ctx context.Context, slot *engine.Slot, load func(string) (*engine.Model, error), path string) error {
+	next, err := load(path)
+	if err != nil {
+		return err
+	}
+	return b.put(ctx, slot, next)
+}
+
+// put exchanges the model, with care or without.
+func (b *swapBench) put(ctx context.Context, slot *engine.Slot, next *engine.Model) error {
+	if b.naive {
+		return slot.Swap(ctx, next)
+	}
+	return exchange(ctx, slot, next)
 }
 
 // load reads a model file and makes a warm model of it, as a deployment does or, as a control, in the obvious way.

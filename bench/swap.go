@@ -47,7 +47,7 @@ type Steady struct {
 	P99 float64 `json:"p99"`
 }
 
-// SwapFPS is results a second with one model alone, and while another is being loaded.
+// SwapFPS is results a second while another model is being loaded, and what the models that ran then give alone.
 type SwapFPS struct {
 	Steady  float64 `json:"steady"`
 	Loading float64 `json:"loading"`
