@@ -10,6 +10,8 @@ type background struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // set before done is closed
+
+	stopped bool // stop has been called: by its owner, while anybody may call end
 }
 
 // inBackground starts run, whose context is independent of everyone else's: parts stop in the order in which they
@@ -44,11 +46,11 @@ func (b *background) stopWithin(patience time.Duration) (bool, error) {
 
 // stop ends it, waits and returns its error, the first time.
 func (b *background) stop() error {
-	if b == nil || b.cancel == nil {
+	if b == nil || b.cancel == nil || b.stopped {
 		return nil
 	}
+	b.stopped = true
 	b.cancel()
-	b.cancel = nil
 	<-b.done
 	return b.err
 }

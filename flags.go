@@ -59,6 +59,9 @@ func (f *modelFlags) open() (slot *engine.Slot, closeAll func() error, err error
 	if err != nil {
 		return nil, nil, errors.Join(err, rt.Close())
 	}
+	if f.score > 0 { // a pipeline drops what is below the model's own threshold
+		model.Info.ScoreThreshold = f.score
+	}
 	slot = engine.NewSlot(model)
 	return slot, func() error { return errors.Join(slot.Close(context.Background()), rt.Close()) }, nil
 }

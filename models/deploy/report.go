@@ -200,12 +200,13 @@ func (j *job) candidate() *store.Entry {
 
 // enter reports that a stage begins. The error of an earlier attempt at this very stage stays until it is over.
 func (w *worker) enter(j *job, to State) {
+	failures := w.failures(j).Count // the candidate may be another than before
 	w.mu.Lock()
 	v := &w.s.view
 	if v.state != to {
 		v.state, v.since, v.problem = to, time.Now(), nil
 	}
-	v.percent, v.retryAt, v.candidate = 0, time.Time{}, j.candidate()
+	v.percent, v.retryAt, v.candidate, v.failures = 0, time.Time{}, j.candidate(), failures
 	w.mu.Unlock()
 	w.changed()
 	w.log.Debug("deploying a model", zap.String("slot", w.s.name), zap.String("stage", string(to)))
