@@ -59,7 +59,7 @@ func newAgent(cfg *config.Config, log *zap.Logger) (*agent, error) {
 		if a.follower, err = newFollower(a); err != nil {
 			return nil, err
 		}
-		o.OnConnect = a.follower.serve
+		o.OnConnect, o.Rate = a.follower.serve, telemetry.AWSRate
 	}
 	a.mqtt, err = telemetry.New(o)
 	if err != nil {

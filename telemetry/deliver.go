@@ -49,12 +49,29 @@ func (s *session) send(ctx context.Context) {
 	}
 }
 
-// handOver gives paho what is to be sent next, requests first; false: nothing was there.
+// AWSRate is an Options.Rate for AWS IoT Core, which takes 100 publishes a second on a connection and discards the rest
+// without a word: those that are not acknowledged then hold up everything until the connection is made anew. The rest of
+// the hundred is for the status, the shadow and other protocols.
+const AWSRate = 80
+
+// rateBurst is how many messages may be sent at once: those of a few cameras whose frames end together.
+const rateBurst = 10
+
+// handOver gives paho what is to be sent next, requests first; false: nothing was there, or it is not yet time.
 func (s *session) handOver(ctx context.Context) (mqtt.Token, kind, bool) {
 	select {
 	case r := <-s.conn.requests:
 		return s.request(r)
 	default:
+	}
+	if wait := s.paceWait(); wait > 0 {
+		select {
+		case r := <-s.conn.requests:
+			return s.request(r)
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		return nil, 0, false
 	}
 	p, ok := s.out.next()
 	switch {
@@ -69,7 +86,19 @@ func (s *session) handOver(ctx context.Context) (mqtt.Token, kind, bool) {
 	case p.status:
 		return s.paho.Publish(s.statusTopic, statusQoS, true, p.payload), status, true
 	}
+	if s.pace != nil {
+		s.pace.Allow() // there is one: only this goroutine takes them
+	}
 	return s.paho.Publish(p.topic, s.opts.QoS, false, p.payload), data, true
+}
+
+// paceWait is how long to wait before anything from the outbox may be sent.
+func (s *session) paceWait() time.Duration {
+	if s.pace == nil {
+		return 0
+	}
+	missing := 1 - s.pace.Tokens()
+	return time.Duration(max(missing, 0) / float64(s.pace.Limit()) * float64(time.Second))
 }
 
 func (s *session) request(r request) (mqtt.Token, kind, bool) {

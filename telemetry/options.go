@@ -66,6 +66,9 @@ type Options struct {
 	KeepAlive time.Duration
 	// Outbox is how many messages may wait to be sent; 0: DefaultOutbox. They may have 32 MB together at most.
 	Outbox int
+	// Rate is how many messages of Publish are sent in a second, after a burst of a few; 0: as many as the broker
+	// acknowledges. The status and what Conn sends are not counted. See AWSRate.
+	Rate float64
 
 	AgentVersion string     // for the status
 	BootID       string     // a random id of this run of the process, so that readers can tell runs apart
@@ -163,6 +166,9 @@ func (o *Options) normalise() error {
 	}
 	if o.Outbox == 0 {
 		o.Outbox = DefaultOutbox
+	}
+	if !(o.Rate >= 0) {
+		return fmt.Errorf("rate is %v messages a second; use a number above 0, or 0 for no limit", o.Rate)
 	}
 	if o.Outbox < 1 || o.Outbox > maxOutbox {
 		return fmt.Errorf("outbox is %d messages; use a number between 1 and %d", o.Outbox, maxOutbox)

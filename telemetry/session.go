@@ -9,6 +9,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 // statusQoS is the QoS of the status and the will, whatever that of the detections is.
@@ -32,6 +33,7 @@ type session struct {
 	wg   sync.WaitGroup // send and acknowledge
 	conn *Conn          // for OnConnect
 	gone chan struct{}  // closed when the connection is of no use any more
+	pace *rate.Limiter  // of the outbox; nil: no limit. The broker counts anew for each connection
 }
 
 // session makes one connection and uses it until it breaks or the client is to end.
@@ -45,6 +47,9 @@ func (c *Client) session(ctx context.Context) ended {
 		return ended{err: err}
 	}
 	s := &session{Client: c, link: link, lost: make(chan error, 1), sent: make(chan delivery, maxInFlight), gone: make(chan struct{})}
+	if c.opts.Rate > 0 {
+		s.pace = rate.NewLimiter(rate.Limit(c.opts.Rate), rateBurst)
+	}
 	s.conn = &Conn{
 		requests: make(chan request), slots: make(chan struct{}, connSlots), subscribing: make(chan struct{}, 1),
 		done: s.gone, guard: &link.guard, in: newInbox(&c.missed),
