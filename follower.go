@@ -111,8 +111,11 @@ func (f *follower) abandon() {
 	f.log.Warn("a model is still being loaded; leaving without it")
 }
 
-// close frees the store.
-func (f *follower) close() error { return f.store.Close() }
+// close frees the store and the connections of downloads.
+func (f *follower) close() error {
+	f.fetcher.artifacts.Close()
+	return f.store.Close()
+}
 
 // stateDir is where the agent keeps what it has to find again.
 func stateDir(name string) (string, error) {
@@ -294,8 +297,7 @@ func (f *follower) lines() []string {
 	reports := f.deployer.Report()
 	for _, slot := range f.agent.cfg.Slots() {
 		r := reports[slot]
-		line := "slot " + slotLine(slot, r)
-		lines = append(lines, line)
+		lines = append(lines, "slot "+slotLine(slot, r))
 	}
 	return lines
 }

@@ -81,8 +81,7 @@ func (s *slots) open(ctx context.Context, name string, v *store.Version) error {
 		return err
 	}
 	p := s.byName[name]
-	p.slot, p.params = engine.NewSlot(m.Model), m.params
-	p.applied = p.least(m.params.ScoreThreshold)
+	p.slot, p.params, p.applied = engine.NewSlot(m.Model), m.params, m.applied
 	return nil
 }
 
