@@ -153,7 +153,9 @@ func (b *swapBench) measure(ctx context.Context) (_ *bench.SwapReport, err error
 	}
 	defer func() { err = errors.Join(err, rt.Close()) }()
 	l := chooseLanes(b.flags.sessions, b.flags.threads, false)
-	load := func(path string) (*engine.Model, error) { return b.load(ctx, rt, l, path) }
+	loader := newLoader(l)
+	defer loader.close()
+	load := func(path string) (*engine.Model, error) { return b.load(ctx, loader, rt, l, path) }
 	first, err := load(b.from)
 	if err != nil {
 		return nil, err
@@ -288,7 +290,7 @@ func (b *swapBench) put(ctx context.Context, slot *engine.Slot, next *engine.Mod
 }
 
 // load reads a model file and makes a warm model of it, as a deployment does or, as a control, in the obvious way.
-func (b *swapBench) load(ctx context.Context, rt *ort.Runtime, l lanes, path string) (*engine.Model, error) {
+func (b *swapBench) load(ctx context.Context, loader *loader, rt *ort.Runtime, l lanes, path string) (*engine.Model, error) {
 	m, err := readModel(path, "")
 	if err != nil {
 		return nil, err
@@ -296,5 +298,5 @@ func (b *swapBench) load(ctx context.Context, rt *ort.Runtime, l lanes, path str
 	if b.naive {
 		return loadModel(rt, m, loadOptions{Lanes: l})
 	}
-	return loadWarm(ctx, rt, m, loadOptions{Lanes: l}, greyFrame(m.Spec.Width, m.Spec.Height))
+	return loadWarm(ctx, loader, rt, m, loadOptions{Lanes: l}, greyFrame(m.Spec.Width, m.Spec.Height))
 }

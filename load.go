@@ -124,9 +124,9 @@ func loadModel(rt *ort.Runtime, m *models.Model, o loadOptions) (*engine.Model, 
 	return model, nil
 }
 
-// loadWarm loads a model and warms every lane up on f, at low priority where that is possible.
-func loadWarm(ctx context.Context, rt *ort.Runtime, m *models.Model, o loadOptions, f *engine.Frame) (model *engine.Model, err error) {
-	err = loadQuietly(ctx, o.Lanes.Threads, func(ctx context.Context) error {
+// loadWarm loads a model and warms every lane up on f, on the loader's thread.
+func loadWarm(ctx context.Context, by *loader, rt *ort.Runtime, m *models.Model, o loadOptions, f *engine.Frame) (model *engine.Model, err error) {
+	err = by.do(func() error {
 		if model, err = loadModel(rt, m, o); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ type slots struct {
 	lanes  lanes
 	log    *zap.Logger
 	prober *prober
+	loader *loader
 	byName map[string]*place // never changes
 }
 
@@ -62,7 +63,7 @@ func (l loaded) Close() error {
 
 // newSlots makes the slots that the configuration names, without models.
 func newSlots(rt *ort.Runtime, cfg *config.Config, l lanes, log *zap.Logger) *slots {
-	s := &slots{rt: rt, cfg: cfg, lanes: l, log: log, byName: map[string]*place{}, prober: newProber(cfg)}
+	s := &slots{rt: rt, cfg: cfg, lanes: l, log: log, byName: map[string]*place{}, prober: newProber(cfg), loader: newLoader(l)}
 	for _, name := range cfg.Slots() {
 		s.byName[name] = &place{name: name, turn: make(chan struct{}, 1), wants: map[string]float32{}}
 	}
@@ -87,6 +88,7 @@ func (s *slots) open(ctx context.Context, name string, v *store.Version) error {
 
 // close drains all slots. When ctx ends first, runs in progress are interrupted.
 func (s *slots) close(ctx context.Context) error {
+	s.loader.close()
 	var errs []error
 	for _, p := range s.byName {
 		if p.slot != nil {
@@ -137,7 +139,7 @@ func (s *slots) load(ctx context.Context, p *place, v *store.Version) (loaded, e
 	}
 	o := s.options()
 	o.MinScore = p.least(m.Spec.ScoreThreshold)
-	model, err := loadWarm(ctx, s.rt, m, o, p.frames.last(m.Spec.Width, m.Spec.Height))
+	model, err := loadWarm(ctx, s.loader, s.rt, m, o, p.frames.last(m.Spec.Width, m.Spec.Height))
 	if err != nil {
 		return loaded{}, err
 	}

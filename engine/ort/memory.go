@@ -88,13 +88,11 @@ const mmapThreshold = 128 << 10
 // tuneMalloc makes C memory of closed sessions go back to the system. It holds for the whole process.
 func tuneMalloc() { C.mallopt(C.M_MMAP_THRESHOLD, mmapThreshold) }
 
-// ReleaseMemory gives memory that nobody uses any more back to the system: Go's, which held the file of a model while it
-// was loaded, and C's, which the closed sessions had. It takes some milliseconds: call it after models have been
-// exchanged, not for each frame.
-func ReleaseMemory() {
-	debug.FreeOSMemory()
-	C.malloc_trim(0)
-}
+// ReleaseMemory gives Go memory that nobody uses any more back to the system: it held the file of a model while that was
+// loaded. It takes some milliseconds: call it after models have been exchanged, not for each frame. What C has is left
+// to it: weights went back when their session was closed (see tuneMalloc), the small pieces serve the next model, and
+// malloc_trim would hold malloc's locks for 30 to 60 ms, in which no frame that needs memory gets on.
+func ReleaseMemory() { debug.FreeOSMemory() }
 
 // floats views C memory as float32.
 func floats(mem []byte) []float32 {
