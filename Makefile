@@ -26,7 +26,7 @@ TESTFLAGS ?=
 # Tests that need something skip without it; where the Makefile has made it, its absence is a failure.
 REQUIRE := GNOMON_REQUIRE_MOSQUITTO=1 GNOMON_REQUIRE_PARTS=1
 
-.PHONY: help native test-packages build run test test-pure test-bare test-binary test-cache test-interop lint fmt bench gpu-test clean
+.PHONY: help native test-packages build run test test-pure test-arm64 test-bare test-binary test-cache test-interop lint fmt bench gpu-test clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,13 +46,20 @@ build: native ## bin/gnomon, one file
 run: build ## the demo: sample video, default model, a broker, a live screen
 	@bin/gnomon run
 
-test: test-packages build test-pure test-bare test-binary test-cache ## every test; the last lines are go test's own
+test: test-packages build test-pure test-arm64 test-bare test-binary test-cache ## every test; the last lines are go test's own
 	@. $(ENV) && $(REQUIRE) go test -race -timeout 30m $(TESTFLAGS) ./... ./testdata/gen
 
 # The packages without cgo, on their own: they must build and pass where there is neither OpenCV nor a C compiler.
 test-pure:
 	@mkdir -p .native && CGO_ENABLED=0 go test $(PURE) >.native/pure.log || { cat .native/pure.log; exit 1; }
 	@echo "pure packages: passed without cgo"
+
+# The code that is written for 64-bit ARM, on an emulator where the machine is another one.
+test-arm64: test-packages
+	@[ "$$(uname -m)" = aarch64 ] || { \
+		mkdir -p .native && GOARCH=arm64 CGO_ENABLED=1 CGO_CFLAGS="-O2 -g" CC=aarch64-linux-gnu-gcc \
+			go test -exec 'qemu-aarch64 -L /usr/aarch64-linux-gnu' ./engine/tensor >.native/arm64.log 2>&1 || { cat .native/arm64.log; exit 1; }; \
+		echo "engine/tensor: passed on arm64"; }
 
 # A bare clone, without any native part, must compile, and its binary must say what is missing.
 test-bare:

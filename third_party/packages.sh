@@ -26,6 +26,11 @@ mosquitto_sub mosquitto-clients
 file file
 objdump binutils
 shellcheck shellcheck'
+# A machine of that architecture compiles and runs it as its own.
+[ "$(uname -m)" = aarch64 ] || test_needs+='
+aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+/usr/aarch64-linux-gnu/include/stdlib.h libc6-dev-arm64-cross
+qemu-aarch64 qemu-user'
 # A version that the machine has already is as good: the tests are for versions 1 and 2.
 interop_needs='aws awscli'
 

@@ -13,51 +13,11 @@
 #define LEVELS
 #endif
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#include <string.h>
-
-// Four columns at a time: both pixels of a column come with one load, are spread to 16 bits beside each other, and one
-// multiply-add makes blue, green and red of it. Returns how many columns are done. The sums are those of the plain
-// loop, so the bytes are too.
-__attribute__((target("ssse3"))) static int horizontal_vector(const gnomon_plan *p, const uint8_t *row, int16_t *restrict out) {
-  const int n = p->new_w;
-  const __m128i spread = _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
-  const __m128i pair = _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, -1, -1, -1, -1);
-  int x = 0;
-  for (; x + 4 <= p->near_w; x += 4) {
-    __m128i v[4];
-    for (int k = 0; k < 4; k++) {
-      int32_t w;
-      memcpy(&w, p->wx + 2 * (x + k), sizeof w);
-      const __m128i px = _mm_shuffle_epi8(_mm_loadl_epi64((const __m128i *)(row + p->x0[x + k])), spread);
-      v[k] = _mm_srai_epi32(_mm_madd_epi16(px, _mm_set1_epi32(w)), 4);
-    }
-    const __m128i lo = _mm_shuffle_epi8(_mm_packs_epi32(v[0], v[1]), pair);  // b0 b1 g0 g1 r0 r1
-    const __m128i hi = _mm_shuffle_epi8(_mm_packs_epi32(v[2], v[3]), pair);
-    const __m128i bg = _mm_unpacklo_epi32(lo, hi);
-    _mm_storel_epi64((__m128i *)(out + x), bg);
-    _mm_storel_epi64((__m128i *)(out + n + x), _mm_unpackhi_epi64(bg, bg));
-    _mm_storel_epi64((__m128i *)(out + 2 * n + x), _mm_unpackhi_epi32(lo, hi));
-  }
-  return x;
-}
-
-static int horizontal_fast(const gnomon_plan *p, const uint8_t *row, int16_t *restrict out) {
-  return __builtin_cpu_supports("ssse3") ? horizontal_vector(p, row, out) : 0;
-}
-#else
-static int horizontal_fast(const gnomon_plan *p, const uint8_t *row, int16_t *restrict out) {
-  (void)p, (void)row, (void)out;
-  return 0;
-}
-#endif
-
 // One source row, resized horizontally: three planes of values with 7 fractional bits (0..255 << 7 fits int16).
 static void horizontal(const gnomon_plan *p, const uint8_t *row, int16_t *restrict out) {
   const int n = p->new_w;
   int16_t *restrict b = out, *restrict g = out + n, *restrict r = out + 2 * n;
-  for (int x = horizontal_fast(p, row, out); x < n; x++) {
+  for (int x = gnomon_columns(p, row, out); x < n; x++) {
     const uint8_t *s = row + p->x0[x], *t = row + p->x1[x];
     const int w0 = p->wx[2 * x], w1 = p->wx[2 * x + 1];
     b[x] = (int16_t)((s[0] * w0 + t[0] * w1) >> 4);
@@ -109,8 +69,19 @@ static void store(const gnomon_plan *p, const gnomon_store *s, int y, void *dst)
   }
 }
 
+// The same for two resized rows that need not become bytes in between.
+static void blend_store(const gnomon_plan *p, const gnomon_store *s, int y, const int16_t *a, const int16_t *b, void *dst) {
+  const int n = p->new_w;
+  const ptrdiff_t first = (ptrdiff_t)(p->pad_y + y) * p->dst_w + p->pad_x;
+  for (int c = 0; c < 3; c++) {
+    float *out = (float *)dst + s->place[c] * (ptrdiff_t)p->dst_w * p->dst_h + first;
+    gnomon_blend_f32(a + (ptrdiff_t)c * n, b + (ptrdiff_t)c * n, p->wy0[y], p->wy1[y], s->sub[c], s->div[c], out, n);
+  }
+}
+
 void gnomon_fill(const gnomon_plan *p, const gnomon_store *s, const uint8_t *src, int64_t stride, void *dst) {
   const int n = 3 * p->new_w;
+  const int whole = p->level >= GNOMON_WIDE && s->type == GNOMON_F32 && !s->nhwc && s->inverse[0] && s->inverse[1] && s->inverse[2];
   int16_t *held[2] = {p->rows, p->rows + n};
   int have[2] = {-1, -1};  // the source row that each holds
   for (int y = 0; y < p->new_h; y++) {
@@ -120,17 +91,18 @@ void gnomon_fill(const gnomon_plan *p, const gnomon_store *s, const uint8_t *src
       held[0] = held[1], held[1] = t;
       have[1] = have[0], have[0] = want[0];
     }
-    for (int k = 0; k < 2; k++) {
+    const int alone = want[1] == want[0];  // the last row of the picture is its own neighbour
+    for (int k = 0; k < 2 - alone; k++) {
       if (have[k] == want[k]) continue;
-      if (k == 1 && want[1] == want[0]) {  // the last row of the picture is its own neighbour
-        vertical(held[0], held[0], p->wy0[y], p->wy1[y], p->line, n);
-        goto done;
-      }
       horizontal(p, src + (int64_t)want[k] * stride, held[k]);
       have[k] = want[k];
     }
-    vertical(held[0], held[1], p->wy0[y], p->wy1[y], p->line, n);
-  done:
-    store(p, s, y, dst);
+    const int16_t *below = held[!alone];
+    if (whole) {
+      blend_store(p, s, y, held[0], below, dst);
+    } else {
+      vertical(held[0], below, p->wy0[y], p->wy1[y], p->line, n);
+      store(p, s, y, dst);
+    }
   }
 }

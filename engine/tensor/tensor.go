@@ -40,6 +40,7 @@ const weightOne = 1 << 11
 // preprocessor must be the only writer of the tensor that it fills.
 type Preprocessor struct {
 	o       Options
+	level   int // of the code that runs; all compute the same bytes
 	plan    C.gnomon_plan
 	store   C.gnomon_store
 	tables  *C.uint16_t
@@ -47,6 +48,12 @@ type Preprocessor struct {
 	stride  int
 	padded  *byte // the tensor whose padding is in place
 }
+
+// plainLevel is the level of the code that every processor can run.
+const plainLevel = int(C.GNOMON_PLAIN)
+
+// bestLevel is the level of the fastest code that this processor can run.
+func bestLevel() int { return int(C.gnomon_level()) }
 
 // New makes a preprocessor. Close frees its memory.
 func New(o Options) (*Preprocessor, error) {
@@ -58,7 +65,7 @@ func New(o Options) (*Preprocessor, error) {
 	if o.Scale == 0 || math.IsNaN(o.Scale) {
 		return nil, fmt.Errorf("scale is %v; it must be a number other than 0", o.Scale)
 	}
-	return &Preprocessor{o: o}, nil
+	return &Preprocessor{o: o, level: bestLevel()}, nil
 }
 
 // Process resizes f as t says and writes every element of in.
@@ -134,7 +141,8 @@ func carved[T any](c *carve, n int) []T {
 func (p *Preprocessor) makePlan(t letterbox.Transform) error {
 	w, h := t.NewW, t.NewH
 	line := func(n int) int { return (n + 63) / 64 * 64 }
-	total := 2*line(4*w) + line(2*2*w) + 2*line(4*h) + 2*line(2*h) + line(2*2*3*w) + line(3*w)
+	blocks := w / C.GNOMON_BLOCK
+	total := line(4*C.GNOMON_BLOCK*blocks+1) + 2*line(4*w) + line(2*2*w) + 2*line(4*h) + 2*line(2*h) + line(2*2*3*w) + line(3*w)
 	c := carve{C.aligned_alloc(64, C.size_t(total))}
 	if c.next == nil {
 		return fmt.Errorf("out of memory: %d bytes for preprocessing", total)
@@ -143,6 +151,7 @@ func (p *Preprocessor) makePlan(t letterbox.Transform) error {
 	wx := carved[C.int16_t](&c, 2*w)
 	y0, y1 := carved[C.int32_t](&c, h), carved[C.int32_t](&c, h)
 	wy0, wy1 := carved[C.int16_t](&c, h), carved[C.int16_t](&c, h)
+	pick := carved[C.uint8_t](&c, 4*C.GNOMON_BLOCK*blocks+1)
 	rows, out := carved[C.int16_t](&c, 2*3*w), carved[C.uint8_t](&c, 3*w)
 	near := 0
 	for x := range w {
@@ -170,9 +179,33 @@ func (p *Preprocessor) makePlan(t letterbox.Transform) error {
 		new_w: C.int32_t(w), new_h: C.int32_t(h), pad_x: C.int32_t(t.PadX), pad_y: C.int32_t(t.PadY),
 		dst_w: C.int32_t(t.DstW), dst_h: C.int32_t(t.DstH),
 		x0: &x0[0], x1: &x1[0], wx: &wx[0], near_w: C.int32_t(near),
+		level: C.int32_t(p.level), src_bytes: C.int32_t(3 * t.SrcW),
+		blocks: C.int32_t(pickBytes(x0, wx, near, pick)), pick: &pick[0],
 		y0: &y0[0], y1: &y1[0], wy0: &wy0[0], wy1: &wy1[0], rows: &rows[0], line: &out[0],
 	}
 	return nil
+}
+
+// pickBytes fills in where the wide code finds the pixels of its blocks, and returns how many blocks it can do: those that
+// are near and whose pixels lie close enough together.
+func pickBytes(x0 []C.int32_t, wx []C.int16_t, near int, pick []C.uint8_t) int {
+	const lanes = 4 // bytes for a column
+	blocks := near / C.GNOMON_BLOCK
+	for b := range blocks {
+		first := x0[b*C.GNOMON_BLOCK]
+		for i := range C.GNOMON_BLOCK {
+			x := b*C.GNOMON_BLOCK + i
+			at, next := x0[x]-first, x0[x]-first+3
+			if wx[2*x+1] == 0 { // the pixel to the right has no weight, and may lie outside
+				next = at
+			}
+			if next+2 >= C.GNOMON_REACH {
+				return b
+			}
+			pick[lanes*x], pick[lanes*x+1], pick[lanes*x+2], pick[lanes*x+3] = C.uint8_t(at), 0, C.uint8_t(next), 0
+		}
+	}
+	return blocks
 }
 
 // sample is where pixel i of n lies in a row of src pixels: the pixel to the left and the way to the next one.
@@ -224,6 +257,7 @@ func (p *Preprocessor) makeStore(in engine.Input) {
 		c := p.channel(bgr)
 		s.place[bgr] = C.int32_t(c)
 		s.sub[bgr], s.div[bgr] = p.affine(c)
+		s.inverse[bgr] = C.int32_t(C.gnomon_inverse(s.sub[bgr], s.div[bgr]))
 		for v := range 256 {
 			tables[256*bgr+v] = C.uint16_t(p.bits(p.value(uint8(v), c), in.Type))
 		}

@@ -1,11 +1,15 @@
 package tensor
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"gnomon/engine"
 	"gnomon/engine/detect"
@@ -285,4 +289,68 @@ func BenchmarkProcess(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Whatever the processor offers, the bytes are those of the plain code, and nothing behind the picture is read: the
+// page there would end the test.
+func TestLevels(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	best := bestLevel()
+	if best == plainLevel {
+		t.Skip("this processor has the plain code only")
+	}
+	for range 100 {
+		w, h := 1+r.IntN(2500), 1+r.IntN(12)
+		dw, dh := 16*(1+r.IntN(50)), 16*(1+r.IntN(8))
+		tr, err := letterbox.New(letterbox.Modes()[r.IntN(3)], w, h, dw, dh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := randomFrame(r, w, h, r.IntN(3))
+		f.Pix = f.Pix[:(h-1)*f.Stride+3*w]
+		o := Options{Scale: 1 / 255.0, Mean: [3]float32{0.485, 0.456, 0.406}, Std: [3]float32{0.229, 0.224, 0.225}}
+		if r.IntN(2) == 0 {
+			o.Mean, o.Std = [3]float32{}, [3]float32{1, 1, 1}
+		}
+		typ, nhwc := []detect.ElementType{detect.Float32, detect.Float16, detect.Uint8}[r.IntN(3)], r.IntN(3) == 0
+		var plain []byte
+		for level := plainLevel; level <= best; level++ {
+			p, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.level = level
+			in := input(dw, dh, typ, nhwc)
+			if err := p.Process(guarded(t, f), tr, in); err != nil {
+				t.Fatal(err)
+			}
+			if level == plainLevel {
+				plain = in.Data
+			} else if !bytes.Equal(in.Data, plain) {
+				t.Fatalf("%dx%d to %+v, %s nhwc=%v: level %d differs from the plain code", w, h, tr, typ, nhwc, level)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// guarded copies a frame so that its last byte is the last before a page that nobody may read.
+func guarded(t *testing.T, f *engine.Frame) *engine.Frame {
+	t.Helper()
+	page := os.Getpagesize()
+	size := (len(f.Pix)+page-1)/page*page + page
+	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(mem) })
+	if err := unix.Mprotect(mem[size-page:], unix.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	g := *f
+	g.Pix = mem[size-page-len(f.Pix) : size-page : size-page]
+	copy(g.Pix, f.Pix)
+	return &g
 }
