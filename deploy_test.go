@@ -43,6 +43,38 @@ func (f *field) presigned(uri string) string {
 	return url
 }
 
+// onlyCUDA is a manifest of the model yolov5 that allows no other provider.
+func onlyCUDA(t *testing.T) string {
+	t.Helper()
+	return write(t, filepath.Join(t.TempDir(), "cuda.yaml"), append(read(t, "testdata/models/yolov5.yaml"), "\nproviders: [cuda]\n"...))
+}
+
+// A model that may run on nothing that is here is refused, with what to do about it, and waits for that: the old one stays.
+func TestDeployWithoutItsProvider(t *testing.T) {
+	t.Parallel()
+	f := newField(t, paced(t, "testdata/pictures", "default"), "probe_memory: 1GB, ", "engine: {providers: [tensorrt, cuda, cpu], sessions: 1, threads: 1}\n")
+	r := f.agent()
+	f.sees("s0", "yolov8")
+	m, _ := f.upload(packOptions{model: "yolov5", manifest: onlyCUDA(t)})
+	f.deploy("default", m)
+	got := f.reports("default", "lacks its provider", func(r deploy.SlotReport) bool {
+		return r.Error != nil && r.Candidate != nil && r.Candidate.SHA256 == m.SHA256
+	})
+	if got.Error.Code != codeProvider || got.URI != deploy.Builtin || got.RetryAt.IsZero() || !strings.Contains(got.Error.Message, "set engine.library to a GPU build of ONNX Runtime") {
+		t.Errorf("%+v, %+v", got, got.Error)
+	}
+	f.news("s0", 2)
+	f.sees("s0", "yolov8")
+
+	// The same with a processor behind it runs.
+	cpu := write(t, filepath.Join(t.TempDir(), "cpu.yaml"), append(read(t, "testdata/models/yolov5.yaml"), "\nproviders: [cuda, cpu]\n"...))
+	m, _ = f.upload(packOptions{model: "yolov5", manifest: cpu})
+	f.deploy("default", m)
+	f.runs("default", m.SHA256)
+	f.sees("s0", "yolov5")
+	f.end(r)
+}
+
 // Models come from everywhere that a reference can name, one after the other, each is watched and committed, the
 // detections name it, and no frame is lost over all of that.
 func TestDeployFromEverywhere(t *testing.T) {

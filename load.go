@@ -16,9 +16,11 @@ import (
 	"gnomon/third_party/embedded"
 )
 
-// openRuntime loads ONNX Runtime: the library at a path, or the embedded one.
-func openRuntime(library string) (*ort.Runtime, error) {
-	return ort.NewRuntime(runtimeOptions(library, false))
+// openRuntime loads ONNX Runtime: the library at a path, or the embedded one; and plugins with execution providers.
+func openRuntime(library string, plugins ...string) (*ort.Runtime, error) {
+	o := runtimeOptions(library, false)
+	o.Plugins = plugins
+	return ort.NewRuntime(o)
 }
 
 func runtimeOptions(library string, plainMalloc bool) ort.RuntimeOptions {
@@ -76,6 +78,11 @@ type loadOptions struct {
 	MinScore   float32 // replaces the model's score threshold when above 0
 	IoU        float32 // replaces the model's IoU threshold of NMS when above 0
 	AllClasses bool    // a box may be reported under several labels, as accuracy is counted; see detect.Params
+
+	Providers ort.Providers               // where models run; the zero value is the CPU
+	Insist    bool                        // on them, whatever the model's manifest says
+	Placed    func(ort.Placement)         // is told where the model runs in the end; may be nil
+	Progress  func(string, time.Duration) // is told of a load that takes long, see ort.SessionOptions; may be nil
 }
 
 // loadModel makes the lanes of a model. The caller owns what it returns and closes it before the runtime.
@@ -83,10 +90,13 @@ func loadModel(rt *ort.Runtime, m *models.Model, o loadOptions) (*engine.Model, 
 	spec := m.Spec
 	sessions, err := rt.Open(ort.SessionOptions{
 		Name: spec.Name, ONNX: m.Bytes, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
-		Threads: o.Lanes.Threads, Spinning: o.Spinning, Deadline: o.Deadline,
+		Threads: o.Lanes.Threads, Spinning: o.Spinning, Deadline: o.Deadline, Providers: providersFor(m, o), Progress: o.Progress,
 	}, o.Lanes.Sessions)
 	if err != nil {
 		return nil, err
+	}
+	if o.Placed != nil {
+		o.Placed(sessions[0].Placement())
 	}
 	model := &engine.Model{}
 	fail := func(err error) (*engine.Model, error) {

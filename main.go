@@ -129,7 +129,7 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 	defer func() { err = errors.Join(err, mqtt.stop()) }()
 
 	// The model: the runtime is loaded before it and goes after it.
-	runtime, err := openRuntime(cfg.Engine.Library)
+	runtime, err := openEngine(cfg.Engine, log)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"gnomon/config"
 	"gnomon/engine"
+	"gnomon/engine/ort"
 )
 
 // A model is first tried in a process of its own: a malformed one can take the process down that loads it, and what it
@@ -32,6 +33,7 @@ const (
 	codeProbeRun       = "probe_run_failed"    // the model cannot be run
 	codeProbeNotFinite = "probe_not_finite"    // its outputs have NaN or infinities
 	codeProbeGolden    = "golden_mismatch"     // it does not find what its golden pictures say
+	codeProvider       = "provider_missing"    // no execution provider that it may run on can be used here
 )
 
 // codedError is an error that deploy.Coded tells apart: a failed trial, or a download that is no model.
@@ -53,9 +55,12 @@ type probeRequest struct {
 	Manifest string        `json:"manifest"` // below Dir; may be empty
 	Golden   string        `json:"golden"`   // below Dir; may be empty
 	Library  string        `json:"library"`
+	Plugins  []string      `json:"plugins"`
 	Threads  int           `json:"threads"`
 	Spinning bool          `json:"spinning"`
 	Deadline time.Duration `json:"deadline"` // of one run
+
+	Providers ort.Providers `json:"providers"`
 
 	Memory int64 `json:"memory"` // bytes
 	CPU    int64 `json:"cpu"`    // seconds

@@ -65,7 +65,7 @@ func probe(ctx context.Context, stdin io.Reader) (err error) {
 			return ours("read the frame", err)
 		}
 	}
-	rt, err := openRuntime(r.Library)
+	rt, err := openRuntime(r.Library, r.Plugins...)
 	if err != nil {
 		return ours("load the runtime", err)
 	}
@@ -139,11 +139,18 @@ func tryModel(ctx context.Context, rt *ort.Runtime, r probeRequest, seen *engine
 	if err != nil {
 		return invalid(err)
 	}
-	model, err := loadModel(rt, m, loadOptions{Lanes: lanes{Sessions: 1, Threads: max(1, r.Threads)}, Spinning: r.Spinning, Deadline: r.Deadline})
-	if err != nil {
-		if outOfMemory(err.Error()) {
-			return &codedError{code: codeProbeMemory, err: err}
-		}
+	r.Providers.Engines = "" // a trial writes no files: TensorRT builds its engine for this once
+	model, err := loadModel(rt, m, loadOptions{
+		Lanes: lanes{Sessions: 1, Threads: max(1, r.Threads)}, Spinning: r.Spinning, Deadline: r.Deadline, Providers: r.Providers,
+	})
+	var missing *ort.ProviderError
+	switch {
+	case err == nil:
+	case outOfMemory(err.Error()):
+		return &codedError{code: codeProbeMemory, err: err}
+	case errors.As(err, &missing): // the fault of the device, which somebody may mend
+		return &codedError{code: codeProvider, err: err, temp: true}
+	default:
 		return invalid(err)
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gnomon/engine"
+	"gnomon/engine/ort"
 )
 
 // trial is a prober whose children are this test binary as gnomon, and a request for a model of the test.
@@ -56,6 +57,14 @@ func TestProbe(t *testing.T) {
 		{"memory", "hostile/greedy.onnx", codeProbeMemory, nil, nil},
 		{"a run that takes too long", "hostile/endless.onnx", codeProbeTimeout, func(_ *prober, r *probeRequest) { r.Deadline = 100 * time.Millisecond }, nil},
 		{"a trial that takes too long", "hostile/endless.onnx", codeProbeTimeout, func(p *prober, _ *probeRequest) { p.timeout = time.Second }, nil},
+		{"no provider", "models/yolov8.onnx", codeProvider, func(_ *prober, r *probeRequest) { r.Providers.Order = []string{"tensorrt", "cuda"} }, nil},
+		{"no provider, strict", "models/yolov8.onnx", codeProvider, func(_ *prober, r *probeRequest) {
+			r.Providers = ort.Providers{Order: []string{"npu", "cpu"}, Strict: true}
+			r.Plugins = []string{"/none.so"}
+		}, nil},
+		{"another provider", "models/yolov8.onnx", "passed", func(_ *prober, r *probeRequest) {
+			r.Providers.Order, r.Plugins = []string{"tensorrt", "npu", "cpu"}, []string{"/none.so"}
+		}, nil},
 		{"no runtime", "models/yolov8.onnx", codeProbeRun, func(_ *prober, r *probeRequest) { r.Library = "/none.so" }, nil},
 	}
 	if runtime.GOARCH == "amd64" {

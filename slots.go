@@ -139,20 +139,24 @@ func (s *slots) load(ctx context.Context, p *place, v *store.Version) (loaded, e
 	}
 	o := s.options()
 	o.MinScore = p.least(m.Spec.ScoreThreshold)
+	log := s.log.With(zap.String("slot", p.name), zap.String("model", m.Spec.Name))
+	var where ort.Placement
+	o.Progress, o.Placed = building(log), func(p ort.Placement) { where = p }
 	model, err := loadWarm(ctx, s.loader, s.rt, m, o, p.frames.last(m.Spec.Width, m.Spec.Height))
 	if err != nil {
 		return loaded{}, err
 	}
+	placed(log, where)
 	spec := m.Spec
-	s.log.Info("model loaded", zap.String("slot", p.name), zap.String("model", spec.Name), zap.String("version", spec.Version),
-		zap.String("family", string(spec.Family)), zap.Stringer("lanes", s.lanes), zap.Strings("unclear", spec.Unclear))
+	log.Info("model loaded", zap.String("version", spec.Version), zap.String("family", string(spec.Family)), zap.Stringer("lanes", s.lanes),
+		zap.Stringer("runs_on", where), zap.Strings("unclear", spec.Unclear))
 	return loaded{model, spec.Params(), o.MinScore}, nil
 }
 
 // options are how models are loaded here.
 func (s *slots) options() loadOptions {
 	e := s.cfg.Engine
-	return loadOptions{Lanes: s.lanes, Spinning: e.Spinning, Deadline: duration(e.RunTimeout)}
+	return loadOptions{Lanes: s.lanes, Spinning: e.Spinning, Deadline: duration(e.RunTimeout), Providers: providersOf(e)}
 }
 
 // Probe implements deploy.Host.
@@ -164,14 +168,18 @@ func (s *slots) Probe(ctx context.Context, slot string, v *store.Version) error 
 	}
 	return s.prober.run(ctx, probeRequest{
 		Dir: v.Dir, Model: c.Model, Manifest: c.Manifest, Golden: c.Golden,
-		Library: s.cfg.Engine.Library, Threads: s.lanes.Threads, Spinning: s.cfg.Engine.Spinning, Deadline: duration(s.cfg.Engine.RunTimeout),
+		Library: s.cfg.Engine.Library, Plugins: s.cfg.Engine.Plugins, Providers: providersOf(s.cfg.Engine), Threads: s.lanes.Threads, Spinning: s.cfg.Engine.Spinning, Deadline: duration(s.cfg.Engine.RunTimeout),
 	}, p.frames.next(ctx))
 }
 
 // Load implements deploy.Host.
 func (s *slots) Load(ctx context.Context, slot string, v *store.Version) (deploy.Loaded, error) {
 	m, err := s.load(ctx, s.byName[slot], v)
-	if err != nil {
+	var missing *ort.ProviderError
+	switch {
+	case errors.As(err, &missing):
+		return nil, &codedError{code: codeProvider, err: err, temp: true}
+	case err != nil:
 		return nil, err
 	}
 	return m, nil

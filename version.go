@@ -26,13 +26,14 @@ type versionInfo struct {
 func versionCommand() *cobra.Command {
 	var asJSON bool
 	var library string
+	var plugins []string
 	c := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the versions of everything inside, and the execution providers",
 		Example: "  gnomon version --json",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			v, err := versions(library)
+			v, err := versions(library, plugins)
 			if err != nil {
 				return err
 			}
@@ -47,7 +48,7 @@ func versionCommand() *cobra.Command {
 				{"OpenCV", v.OpenCV},
 				{"ONNX Runtime", fmt.Sprintf("%s (%s)", v.ONNXRuntime, v.Library)},
 			})
-			for _, name := range []string{"cpu", "cuda", "tensorrt"} {
+			for _, name := range providerNames(v.Providers) {
 				t.AppendRow(table.Row{"provider " + name, v.Providers[name]})
 			}
 			t.Render()
@@ -56,15 +57,16 @@ func versionCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	c.Flags().StringVar(&library, "library", "", "ONNX Runtime library to load instead of the embedded one")
+	c.Flags().StringArrayVar(&plugins, "plugin", nil, "plugin provider library to register; may be given several times")
 	return c
 }
 
-func versions(library string) (versionInfo, error) {
+func versions(library string, plugins []string) (versionInfo, error) {
 	v := versionInfo{
 		Version: version, Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		OpenCV: camera.Version(), Providers: map[string]string{},
 	}
-	rt, err := openRuntime(library)
+	rt, err := openRuntime(library, plugins...)
 	if err != nil {
 		return v, err
 	}

@@ -65,6 +65,16 @@ var badConfigs = []struct {
 	{`model: {path: "a\tb"}`, `1:15: model.path must not have control characters: "a\tb"`, false},
 
 	// engine
+	{"engine: {providers: []}", `1:21: engine.providers is empty; write [cpu], or remove the key`, true},
+	{"engine: {providers: cuda}", `1:21: engine.providers must be a list ([a, b] or lines that begin with -), not the text "cuda"`, true},
+	{"engine: {providers: [cuda, cuda]}", `1:28: engine.providers[1] is there twice: cuda; remove one`, true},
+	{"engine: {providers: [cpu, cuda]}", `1:22: engine.providers[0] is cpu, which runs everything; what stands behind it is never used: put it last`, false},
+	{"engine: {providers: ['a b']}", `1:22: engine.providers[0] must be tensorrt, cuda, cpu or the name of a plugin's provider, not "a b"`, true},
+	{"engine: {providers: [a, b, c, d, e, f, g, h, i]}", `1:21: engine.providers has 9 entries, more than the 8 that are allowed`, true},
+	{"engine: {plugins: ['']}", `1:20: engine.plugins[0] is empty; write the path of a library, or remove it`, true},
+	{"engine: {provider_options: {cuda: {device_id: 1}}}", `1:47: engine.provider_options.cuda.device_id must be text, not the number 1; put it in quotes: "1"`, true},
+	{"engine: {provider_options: {cpu: {}}}", `1:34: engine.provider_options.cpu must be tensorrt, cuda or the name of a plugin's provider`, false},
+	{"engine: {tensorrt: {fp16: 1}}", `1:27: engine.tensorrt.fp16 must be true or false, not the number 1`, true},
 	{"engine: {sessions: many}", `1:20: engine.sessions must be auto or a whole number from 1 to 64, not the text "many"`, true},
 	{"engine: {threads: 0}", `1:19: engine.threads must be auto or from 1 to 64, not 0`, true},
 	{"engine: {threads: 65}", `1:19: engine.threads must be auto or from 1 to 64, not 65`, true},

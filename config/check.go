@@ -134,19 +134,6 @@ func (m *Model) check(p *yamldoc.Problems) {
 	}
 }
 
-func (e *Engine) check(p *yamldoc.Problems) {
-	checkPath(p, "engine.library", e.Library)
-	for _, count := range [...]struct {
-		path string
-		v    Count
-	}{{"engine.sessions", e.Sessions}, {"engine.threads", e.Threads}} {
-		if err := count.v.check(); err != nil {
-			p.Addf(count.path, "%v", err)
-		}
-	}
-	checkDuration(p, "engine.run_timeout", e.RunTimeout, minRunTimeout, maxRunTimeout)
-}
-
 func checkDuration(p *yamldoc.Problems, path string, d Duration, low, high time.Duration) {
 	if v := time.Duration(d); v < low || v > high {
 		p.Addf(path, "must be from %v to %v, not %v", short(low), short(high), short(v))

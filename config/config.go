@@ -62,15 +62,6 @@ type Model struct {
 	Manifest string `yaml:"manifest" jsonschema_description:"The file that says how to read the model. Empty: the file with the model's name and the ending .yaml, if there is one."`
 }
 
-// Engine is the section engine.
-type Engine struct {
-	Library    string   `yaml:"library" jsonschema_description:"An ONNX Runtime library (libonnxruntime.so) to use. Empty: the one inside the program."`
-	Sessions   Count    `yaml:"sessions" jsonschema_description:"How many frames are in the model at once. auto fits the machine."`
-	Threads    Count    `yaml:"threads" jsonschema_description:"Threads that work on one frame. auto fits the machine."`
-	Spinning   bool     `yaml:"spinning" jsonschema_description:"True: idle threads wait by spinning, which lowers the latency a little and uses whole cores."`
-	RunTimeout Duration `yaml:"run_timeout" jsonschema_description:"A run of the model that takes longer is stopped and reported: 100ms to 10m."`
-}
-
 // MQTT is the section mqtt.
 type MQTT struct {
 	Broker       string   `yaml:"broker" jsonschema_description:"The word embedded (a broker inside the program, on a loopback port), or mqtt://host:1883, or mqtts://host:8883 for TLS."`
@@ -136,8 +127,10 @@ func Default() Config {
 		Sources: map[string]Source{
 			SourceSample: {Enabled: true, URI: SourceSample, Loop: true, Pace: PaceRealtime},
 		},
-		Model:  Model{Path: ModelDefault},
-		Engine: Engine{RunTimeout: Duration(10 * time.Second)},
+		Model: Model{Path: ModelDefault},
+		Engine: Engine{
+			Providers: []string{ProviderCPU}, Plugins: []string{}, ProviderOptions: map[string]map[string]string{}, RunTimeout: Duration(10 * time.Second),
+		},
 		MQTT: MQTT{
 			Broker: BrokerEmbedded, TopicPrefix: "dt/gnomon", QoS: 1, KeepAlive: Duration(time.Minute), Outbox: 10000, Publish: PublishDetections,
 		},

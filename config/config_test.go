@@ -74,7 +74,18 @@ sources:
     fps: 29.97
   files: {uri: ../clips/a.mp4, pace: max, loop: true, enabled: false}
 model: {path: m.onnx, manifest: m.yaml}
-engine: {library: /opt/ort.so, sessions: 2, threads: auto, spinning: true, run_timeout: 1m30s}
+engine:
+  library: /opt/ort.so
+  providers: [tensorrt, cuda, cpu]
+  strict: true
+  plugins: [/opt/npu.so]
+  provider_options: {cuda: {device_id: "1"}}
+  tensorrt: {fp16: true, int8: true, cache_dir: /e}
+  cuda: {graph: true}
+  sessions: 2
+  threads: auto
+  spinning: true
+  run_timeout: 1m30s
 mqtt: {broker: "mqtts://b.example", client_id: c, username: u, password_file: p, ca_file: ca, cert_file: c.pem, key_file: k.pem, topic_prefix: a/b/c/d/e, qos: 0, keep_alive: 20m, outbox: 1, publish: every-frame}
 shadow: {enabled: true, name: ""}
 models:
@@ -106,8 +117,13 @@ log: {level: debug, format: json}
 			"back":       {Enabled: true, URI: "/dev/video2", Width: 1280, Height: 720, FPS: 29.97},
 			"files":      {URI: "../clips/a.mp4", Pace: config.PaceMax, Loop: true},
 		},
-		Model:  config.Model{Path: "m.onnx", Manifest: "m.yaml"},
-		Engine: config.Engine{Library: "/opt/ort.so", Sessions: 2, Spinning: true, RunTimeout: config.Duration(90 * time.Second)},
+		Model: config.Model{Path: "m.onnx", Manifest: "m.yaml"},
+		Engine: config.Engine{
+			Library: "/opt/ort.so", Providers: []string{"tensorrt", "cuda", "cpu"}, Strict: true, Plugins: []string{"/opt/npu.so"},
+			ProviderOptions: map[string]map[string]string{"cuda": {"device_id": "1"}},
+			TensorRT:        config.TensorRT{FP16: true, INT8: true, CacheDir: "/e"}, CUDA: config.CUDA{Graph: true},
+			Sessions: 2, Spinning: true, RunTimeout: config.Duration(90 * time.Second),
+		},
 		MQTT: config.MQTT{
 			Broker: "mqtts://b.example", ClientID: "c", Username: "u", PasswordFile: "p", CAFile: "ca", CertFile: "c.pem", KeyFile: "k.pem",
 			TopicPrefix: "a/b/c/d/e", KeepAlive: config.Duration(20 * time.Minute), Outbox: 1, Publish: config.PublishEveryFrame,
@@ -155,7 +171,7 @@ sources:
   d: {uri: /dev/video0}
   r: {uri: rtsp://cam/x}
 model: {path: models/m.onnx, manifest: models/m.yaml}
-engine: {library: lib/ort.so}
+engine: {library: lib/ort.so, plugins: [p.so, /q.so], tensorrt: {cache_dir: e}}
 mqtt: {broker: "mqtts://b", username: u, password_file: pw, ca_file: /etc/ca.pem, cert_file: c.pem, key_file: ../k.pem}
 models: {dir: m, trusted_keys: [a.pem, /b.pem], registry_credentials: r.json}
 aws: {ca_file: aws.pem}
@@ -166,23 +182,26 @@ aws: {ca_file: aws.pem}
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	for what, pair := range map[string][2]string{
-		"sample":        {c.Sources["s"].URI, "sample"},
-		"file":          {c.Sources["f"].URI, in("clips/a.mp4")},
-		"models":        {c.Models.Dir, in("m")},
-		"trusted key":   {c.Models.TrustedKeys[0], in("a.pem")},
-		"absolute key":  {c.Models.TrustedKeys[1], "/b.pem"},
-		"registry":      {c.Models.RegistryCredentials, in("r.json")},
-		"aws ca":        {c.AWS.CAFile, in("aws.pem")},
-		"absolute":      {c.Sources["a"].URI, "/abs/a.mp4"},
-		"device":        {c.Sources["d"].URI, "/dev/video0"},
-		"stream":        {c.Sources["r"].URI, "rtsp://cam/x"},
-		"model":         {c.Model.Path, in("models/m.onnx")},
-		"manifest":      {c.Model.Manifest, in("models/m.yaml")},
-		"library":       {c.Engine.Library, in("lib/ort.so")},
-		"password_file": {c.MQTT.PasswordFile, in("pw")},
-		"ca_file":       {c.MQTT.CAFile, "/etc/ca.pem"},
-		"cert_file":     {c.MQTT.CertFile, in("c.pem")},
-		"key_file":      {c.MQTT.KeyFile, filepath.Join(filepath.Dir(dir), "k.pem")},
+		"sample":          {c.Sources["s"].URI, "sample"},
+		"file":            {c.Sources["f"].URI, in("clips/a.mp4")},
+		"models":          {c.Models.Dir, in("m")},
+		"trusted key":     {c.Models.TrustedKeys[0], in("a.pem")},
+		"absolute key":    {c.Models.TrustedKeys[1], "/b.pem"},
+		"registry":        {c.Models.RegistryCredentials, in("r.json")},
+		"aws ca":          {c.AWS.CAFile, in("aws.pem")},
+		"absolute":        {c.Sources["a"].URI, "/abs/a.mp4"},
+		"device":          {c.Sources["d"].URI, "/dev/video0"},
+		"stream":          {c.Sources["r"].URI, "rtsp://cam/x"},
+		"model":           {c.Model.Path, in("models/m.onnx")},
+		"manifest":        {c.Model.Manifest, in("models/m.yaml")},
+		"plugin":          {c.Engine.Plugins[0], in("p.so")},
+		"absolute plugin": {c.Engine.Plugins[1], "/q.so"},
+		"engines":         {c.Engine.TensorRT.CacheDir, in("e")},
+		"library":         {c.Engine.Library, in("lib/ort.so")},
+		"password_file":   {c.MQTT.PasswordFile, in("pw")},
+		"ca_file":         {c.MQTT.CAFile, "/etc/ca.pem"},
+		"cert_file":       {c.MQTT.CertFile, in("c.pem")},
+		"key_file":        {c.MQTT.KeyFile, filepath.Join(filepath.Dir(dir), "k.pem")},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s is %q, want %q", what, pair[0], pair[1])

@@ -48,9 +48,12 @@ func Parse(name string, data []byte) (*Config, error) {
 
 // rebase makes relative paths relative to dir.
 func (c *Config) rebase(dir string) {
-	paths := []*string{&c.Model.Manifest, &c.Engine.Library, &c.MQTT.PasswordFile, &c.MQTT.CAFile, &c.MQTT.CertFile, &c.MQTT.KeyFile, &c.Models.Dir, &c.Models.RegistryCredentials, &c.AWS.CAFile}
+	paths := []*string{&c.Model.Manifest, &c.Engine.Library, &c.Engine.TensorRT.CacheDir, &c.MQTT.PasswordFile, &c.MQTT.CAFile, &c.MQTT.CertFile, &c.MQTT.KeyFile, &c.Models.Dir, &c.Models.RegistryCredentials, &c.AWS.CAFile}
 	for i := range c.Models.TrustedKeys {
 		paths = append(paths, &c.Models.TrustedKeys[i])
+	}
+	for i := range c.Engine.Plugins {
+		paths = append(paths, &c.Engine.Plugins[i])
 	}
 	if c.Model.Path != ModelDefault {
 		paths = append(paths, &c.Model.Path)

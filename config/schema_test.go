@@ -80,7 +80,9 @@ func TestSchema(t *testing.T) {
 	want := []string{
 		"aws", "aws.ca_file", "aws.credentials_endpoint", "aws.ecr_registries", "aws.endpoint_url", "aws.region", "aws.role_alias",
 		"device", "device.thing",
-		"engine", "engine.library", "engine.run_timeout", "engine.sessions", "engine.spinning", "engine.threads",
+		"engine", "engine.cuda", "engine.cuda.graph", "engine.library", "engine.plugins", "engine.provider_options", "engine.providers",
+		"engine.run_timeout", "engine.sessions", "engine.spinning", "engine.strict",
+		"engine.tensorrt", "engine.tensorrt.cache_dir", "engine.tensorrt.fp16", "engine.tensorrt.int8", "engine.threads",
 		"log", "log.format", "log.level",
 		"model", "model.manifest", "model.path",
 		"models", "models.allow", "models.dir", "models.download_rate", "models.download_size", "models.download_timeout",
@@ -141,6 +143,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"{}",
 		"sources: {a.b-C_9: {uri: 'rtsp://u:p@h/x', score_threshold: 0.01}, d: {uri: /dev/video0, width: 640, height: 480, fps: 29.97}}",
 		"engine: {sessions: 64, threads: 1, run_timeout: 1m30.5s}",
+		"engine: {providers: [tensorrt, cuda, My.Own-EP_1], plugins: [a.so], provider_options: {cuda: {device_id: '1'}}, tensorrt: {fp16: true}}",
 		"mqtt: {broker: 'SSL://[::1]:8883', topic_prefix: a/b/c/d/e, keep_alive: 1200s, client_id: c d}",
 		"device: {thing: 'é:-_.$'}",
 	} {

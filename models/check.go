@@ -30,6 +30,8 @@ var otherNames = map[string]detect.Family{
 	"yolo8": detect.YOLOv8, "yolov9": detect.YOLOv8, "yolo9": detect.YOLOv8, "yolo11": detect.YOLOv8, "yolov11": detect.YOLOv8,
 	"yolo12": detect.YOLOv8, "yolov12": detect.YOLOv8,
 	"yolov10": detect.EndToEnd, "yolo10": detect.EndToEnd, "yolo26": detect.EndToEnd, "end2end": detect.EndToEnd, "endtoend": detect.EndToEnd,
+	"rt-detr": detect.RTDETR, "rtdetrv2": detect.RTDETR, "rt-detrv2": detect.RTDETR, "dfine": detect.RTDETR, "d-fine": detect.RTDETR, "deim": detect.RTDETR,
+	"rf-detr": detect.RFDETR, "libfacedetection": detect.YuNet, "ssd-mobilenet": detect.SSD, "mobilenet-ssd": detect.SSD, "ssdlite": detect.SSD,
 	"nanodet-plus": detect.NanoDet, "nanodet-g": detect.NanoDet, "nanodet-m": detect.NanoDet, "yolox-nano": detect.YOLOX, "yolox-tiny": detect.YOLOX,
 }
 
@@ -52,6 +54,7 @@ func (m *Manifest) check() []yamldoc.Problem {
 		c.problems.Addf("sha256", "must be 64 hexadecimal digits, as sha256sum prints them, not %d characters like %q", utf8.RuneCountInString(m.SHA256), shorten(m.SHA256))
 	}
 	c.externalData(m)
+	c.providers(m.Providers)
 	c.family(m)
 	c.input(m.Input)
 	oneOf(c, "color", m.Color, RGB, BGR)
@@ -87,8 +90,8 @@ func (c *checker) family(m *Manifest) {
 	if m.Decoded != nil && m.Family != "" && m.Family != detect.YOLOX {
 		c.problems.Addf("decoded", "is for family yolox only, and family is %s; remove it", m.Family)
 	}
-	if m.IoUThreshold != nil && m.Family == detect.EndToEnd {
-		c.problems.Addf("iou_threshold", "has no use with family end-to-end, whose boxes are final; remove it")
+	if m.IoUThreshold != nil && m.Family.Final() {
+		c.problems.Addf("iou_threshold", "has no use with family %s, whose boxes are final; remove it", m.Family)
 	}
 }
 

@@ -222,7 +222,11 @@ func TestRealModels(t *testing.T) {
 	if _, err := Load(filepath.Join(dir, "yolox_nano.onnx"), ""); err == nil || !strings.Contains(fmt.Sprint(err), "one for each cell, as yolox has them") {
 		t.Errorf("yolox_nano without a manifest: %v", err)
 	}
-	if _, err := Load(filepath.Join(dir, "face_detection_yunet_2023mar.onnx"), ""); err == nil {
-		t.Error("the face detector is of no known family, but was taken")
+	m, err = Load(filepath.Join(dir, "face_detection_yunet_2023mar.onnx"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := m.Spec; s.Family != detect.YuNet || s.Origins["family"].Where != FromShape || s.Width != 640 || !slices.Equal(s.Labels, []string{"face"}) || len(s.Unclear) != 0 {
+		t.Errorf("yunet: %+v", s)
 	}
 }

@@ -42,6 +42,7 @@ type Manifest struct {
 	ScoreThreshold *float32       `yaml:"score_threshold"`
 	IoUThreshold   *float32       `yaml:"iou_threshold"`
 	MaxDetections  *int           `yaml:"max_detections"`
+	Providers      []string       `yaml:"providers"` // execution providers in order of preference, in place of the device's
 
 	name string            // the file's name, for errors
 	doc  *yamldoc.Document // where the keys stand; nil for a manifest made in Go
@@ -113,24 +114,35 @@ func oneOrThree[T any](n yamldoc.Node, into *[3]T) error {
 	return nil
 }
 
-// LabelsCOCO80 is the word that stands for the 80 labels of COCO in a manifest.
-const LabelsCOCO80 = "coco80"
+// The words that stand for labels of COCO in a manifest.
+const (
+	LabelsCOCO80 = "coco80" // its classes, from 0
+	LabelsCOCO90 = "coco90" // its category ids, from 1
+	LabelsCOCO91 = "coco91" // its category ids, from 0
+)
 
-// Labels is the names of the classes, from class 0. In YAML it is a list, or the word LabelsCOCO80.
+// Labels is the names of the classes, from class 0. In YAML it is a list, or one of the words above.
 type Labels []string
 
 // UnmarshalNode implements yamldoc.Unmarshaler.
 func (l *Labels) UnmarshalNode(n yamldoc.Node) error {
+	const words = LabelsCOCO80 + ", " + LabelsCOCO90 + " or " + LabelsCOCO91
 	switch n.Kind() {
 	case yamldoc.Text:
-		if n.Text() != LabelsCOCO80 {
-			return fmt.Errorf("must be a list of names or the word %s, not %s; for a file with a label a line write labels_file", LabelsCOCO80, n.Describe())
+		switch n.Text() {
+		case LabelsCOCO80:
+			*l = COCO80()
+		case LabelsCOCO90:
+			*l = COCO90()
+		case LabelsCOCO91:
+			*l = COCO91()
+		default:
+			return fmt.Errorf("must be a list of names or the word %s, not %s; for a file with a label a line write labels_file", words, n.Describe())
 		}
-		*l = COCO80()
 	case yamldoc.List:
 		n.Decode((*[]string)(l))
 	default:
-		return fmt.Errorf("must be a list of names or the word %s, not %s", LabelsCOCO80, n.Describe())
+		return fmt.Errorf("must be a list of names or the word %s, not %s", words, n.Describe())
 	}
 	return nil
 }

@@ -65,6 +65,20 @@ func TestParseManifest(t *testing.T) {
 	if len(coco.Labels) != 80 || coco.Labels[0] != "person" || coco.Labels[79] != "toothbrush" || *coco.Pad != (Pad{114, 114, 114}) {
 		t.Errorf("labels %v, pad %v", coco.Labels, coco.Pad)
 	}
+	for word, want := range map[string]map[int]string{
+		"coco90": {0: "person", 10: "fire hydrant", 11: "category 12", 12: "stop sign", 89: "toothbrush", 90: ""},
+		"coco91": {0: "category 0", 1: "person", 13: "stop sign", 26: "category 26", 84: "book", 90: "toothbrush", 91: ""},
+	} {
+		m, err := ParseManifest("m.yaml", []byte("labels: "+word))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, label := range want {
+			if label == "" && len(m.Labels) != i || label != "" && m.Labels[i] != label {
+				t.Errorf("%s: label %d of %d is not %q: %v", word, i, len(m.Labels), label, m.Labels)
+			}
+		}
+	}
 	coco.Labels[0] = "changed"
 	if COCO80()[0] != "person" {
 		t.Error("the table of labels can be changed from outside")
@@ -96,9 +110,11 @@ func TestParseManifestErrors(t *testing.T) {
 		{"external_data: [w, w]", `1:20: external_data[1] is "w" a second time; remove it`},
 		{`external_data: [""]`, `1:17: external_data[0] is empty`},
 		{"external_data: [" + strings.Repeat("w,", 1001) + "]", `1:16: external_data has 1001 entries, more than the 1000 that are allowed`},
-		{"family: detr", `1:9: family must be one of yolov8, yolov5, end-to-end, yolox, nanodet, not "detr"`},
+		{"family: detr", `1:9: family must be one of yolov8, yolov5, end-to-end, yolox, nanodet, rtdetr, rfdetr, yunet, ssd, not "detr"`},
 		{"family: yolo11", `1:9: family "yolo11" is not a family; models of that name are usually read as yolov8: write family: yolov8`},
 		{"family: NanoDet_Plus", `1:9: family "NanoDet_Plus" is not a family; models of that name are usually read as nanodet: write family: nanodet`},
+		{"family: D-FINE", `1:9: family "D-FINE" is not a family; models of that name are usually read as rtdetr: write family: rtdetr`},
+		{"family: ssd\niou_threshold: 0.5", `2:16: iou_threshold has no use with family ssd, whose boxes are final; remove it`},
 		{"family: yolov8\ndecoded: true", `2:10: decoded is for family yolox only, and family is yolov8; remove it`},
 		{"family: end-to-end\niou_threshold: 0.5", `2:16: iou_threshold has no use with family end-to-end, whose boxes are final; remove it`},
 		{"input: {width: 416}", `1:16: input.width is set but input.height is not; write both, or neither where the model's size is fixed`},
@@ -116,8 +132,8 @@ func TestParseManifestErrors(t *testing.T) {
 		{"resize: crop", `1:9: resize must be one of letterbox, letterbox-top-left, stretch, not "crop"`},
 		{"pad: 256", `1:6: pad is out of range: 256`},
 		{"pad: [0, 0, -1]", `1:13: pad[2] is out of range: -1`},
-		{"labels: coco", `1:9: labels must be a list of names or the word coco80, not the text "coco"; for a file with a label a line write labels_file`},
-		{"labels: {0: cat}", `1:9: labels must be a list of names or the word coco80, not a mapping`},
+		{"labels: coco", `1:9: labels must be a list of names or the word coco80, coco90 or coco91, not the text "coco"; for a file with a label a line write labels_file`},
+		{"labels: {0: cat}", `1:9: labels must be a list of names or the word coco80, coco90 or coco91, not a mapping`},
 		{"labels: []", `1:9: labels is an empty list; write one label for each class, or remove the key`},
 		{"labels: [cat, '']", `1:15: labels[1] is empty`},
 		{"labels: [cat, 1]", `1:15: labels[1] must be text, not the number 1; put it in quotes: "1"`},

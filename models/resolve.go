@@ -2,7 +2,7 @@ package models
 
 import (
 	"fmt"
-	"strconv"
+	"strings"
 
 	"gnomon/config/yamldoc"
 	"gnomon/engine/detect"
@@ -33,6 +33,7 @@ func Resolve(m *Manifest, info *onnx.Info, outs []detect.TensorInfo) (*Spec, err
 	for _, step := range []func() error{
 		func() error { return r.input(info) },
 		r.family,
+		r.checkSizes,
 		r.classes,
 		r.preprocessing,
 		r.thresholds,
@@ -63,6 +64,7 @@ type resolver struct {
 	md       metadata
 	outs     []detect.TensorInfo
 	spec     *Spec
+	sizes    bool             // the model has the input detect.SizesInput
 	problems yamldoc.Problems // contradictions between the manifest and the model
 }
 
@@ -108,6 +110,9 @@ func (r *resolver) names() {
 		s.Release = *r.m.Release
 		r.origin("release", s.Release, FromManifest, "")
 	}
+	if s.Providers = r.m.Providers; len(s.Providers) > 0 {
+		r.origin("providers", strings.Join(s.Providers, ", "), FromManifest, "")
+	}
 	switch {
 	case r.m.Licence != "":
 		s.Licence = r.m.Licence
@@ -141,85 +146,25 @@ func (r *resolver) family() error {
 }
 
 // rowsHint adds to an undecided family what the number of rows speaks for: YOLOv5 has three anchors a cell of strides
-// 8, 16 and 32, YOLOX one. Other families have these shapes too, so it decides nothing.
+// 8, 16 and 32, YOLOX one, and NanoDet-Plus one of strides 8 to 64. Other families have these shapes too, so it decides
+// nothing.
 func (r *resolver) rowsHint() string {
 	if len(r.outs) != 1 || len(r.outs[0].Shape) != 3 {
 		return ""
 	}
-	cells := int64(0)
-	for _, stride := range [...]int{8, 16, 32} {
-		cells += int64((r.spec.Width + stride - 1) / stride * ((r.spec.Height + stride - 1) / stride))
+	of := func(stride int) int64 {
+		return int64((r.spec.Width + stride - 1) / stride * ((r.spec.Height + stride - 1) / stride))
 	}
+	cells := of(8) + of(16) + of(32)
 	switch r.outs[0].Shape[1] {
 	case cells:
 		return fmt.Sprintf(" (%d rows are one for each cell, as yolox has them)", cells)
 	case 3 * cells:
 		return fmt.Sprintf(" (%d rows are three for each cell, as yolov5 has them)", 3*cells)
+	case cells + of(64):
+		return fmt.Sprintf(" (%d rows are one for each cell of strides 8 to 64, as nanodet-plus has them: write family: %s and labels)", cells+of(64), detect.NanoDet)
 	}
 	return ""
-}
-
-// classes settles the number of classes and their labels.
-func (r *resolver) classes() error {
-	s := r.spec
-	n, err := detect.ClassesFromShape(s.Family, r.outs)
-	if err != nil {
-		return r.unfit(err)
-	}
-	where := Origin{Where: FromShape, Why: "the output's dimensions"}
-	key, labels := "labels", []string(r.m.Labels)
-	if r.m.LabelsFile != "" {
-		key = "labels_file"
-		if labels == nil {
-			r.problems.Addf(key, "is read only beside a manifest in a file; write labels instead")
-			return nil
-		}
-	}
-	switch {
-	case labels != nil:
-		r.origin("labels", count(len(labels), "label", "labels"), FromManifest, key)
-	case r.md.names != nil:
-		labels = r.md.names
-		r.origin("labels", count(len(labels), "label", "labels"), FromMetadata, "names")
-	}
-	if n == 0 && labels != nil {
-		n = len(labels)
-		where = Origin{Where: r.spec.Origins["labels"].Where, Why: "the number of labels"}
-	}
-	switch {
-	case labels == nil:
-		labels = r.makeUpLabels(n)
-	case len(labels) == n:
-	case r.m.Labels != nil:
-		r.problems.Addf(key, "has %s, but the model has %s; write one label for each class, in the model's order", count(len(labels), "label", "labels"), count(n, "class", "classes"))
-		return nil
-	default:
-		return undecided{fmt.Errorf("the metadata names %s, but the model's output has %d: write labels in the manifest, or family if %s is wrong", count(len(labels), "class", "classes"), n, s.Family)}
-	}
-	s.Labels, s.Classes = labels, n
-	if n > 0 {
-		r.origin("classes", n, where.Where, where.Why)
-	}
-	return nil
-}
-
-// makeUpLabels names n classes by their numbers.
-func (r *resolver) makeUpLabels(n int) []string {
-	if n == 0 {
-		r.unclear("the classes have no names, and the output does not tell how many there are: write labels")
-		return nil
-	}
-	labels := make([]string, n)
-	for i := range labels {
-		labels[i] = "class " + strconv.Itoa(i)
-	}
-	r.origin("labels", fmt.Sprintf("%d made up, from %q on", n, labels[0]), FromShape, "the number of classes")
-	if n == len(coco80) {
-		r.unclear("the classes have no names: write labels; 80 classes may be those of COCO, then write labels: %s", LabelsCOCO80)
-	} else {
-		r.unclear("the classes have no names: write labels")
-	}
-	return labels
 }
 
 // unfit is the error of outputs that do not fit the family; it points at the manifest's line where the manifest

@@ -8,13 +8,42 @@ import (
 	"gnomon/models/onnx"
 )
 
+// named gives the outputs of a model names.
+func named(info *onnx.Info, names ...string) *onnx.Info {
+	for i, name := range names {
+		info.Outputs[i].Name = name
+	}
+	return info
+}
+
+// sized adds the input of the sizes to a model.
+func sized(info *onnx.Info) *onnx.Info {
+	info.Inputs = append(info.Inputs, onnx.Value{Name: "orig_target_sizes", Type: "int64", Shape: fixed(-1, 2)})
+	return info
+}
+
+func sizesOf(info *onnx.Info, typ string) *onnx.Info {
+	info.Inputs[1].Type = typ
+	return info
+}
+
+// detr is RT-DETR as its exporter writes it.
+func detr(withSizes bool) *onnx.Info {
+	info := named(testInfo(fixed(-1, 3, 640, 640), fixed(-1, 300), fixed(-1, 300, 4), fixed(-1, 300)), "labels", "boxes", "scores")
+	info.Outputs[0].Type = "int64"
+	if !withSizes {
+		return info
+	}
+	return sized(info)
+}
+
 func TestResolveErrors(t *testing.T) {
 	v8 := func() *onnx.Info { return testInfo(square, fixed(1, 6, 8400)) }
 	ultralytics := func(pairs ...string) *onnx.Info {
 		return with(with(v8(), "names", "{0: 'cat', 1: 'dog'}", "stride", "32"), pairs...)
 	}
 	twoInputs := v8()
-	twoInputs.Inputs = append(twoInputs.Inputs, onnx.Value{Name: "orig_target_sizes"})
+	twoInputs.Inputs = append(twoInputs.Inputs, onnx.Value{Name: "im_shape"})
 	noInput := v8()
 	noInput.Inputs = nil
 	noShape := v8()
@@ -26,7 +55,7 @@ func TestResolveErrors(t *testing.T) {
 	}{
 		{"segmentation", "", ultralytics("task", "segment"), `the model's metadata says that its task is "segment", and gnomon runs detectors: export one whose task is detect`},
 		{"grey", "", ultralytics("channels", "1"), `the model's metadata says that it takes pictures of 1 channel, and gnomon feeds 3: export it for colour pictures`},
-		{"two inputs", "", twoInputs, `the model has 2 inputs ("images", "orig_target_sizes"), and gnomon feeds one, the picture: export the model so that it needs nothing else`},
+		{"two inputs", "", twoInputs, `the model has 2 inputs ("images", "im_shape"), and gnomon feeds one, the picture: export the model so that it needs nothing else`},
 		{"no input", "", noInput, `the model has no input to put a picture in`},
 		{"unknown shape", "", noShape, `the model's input "images" has the shape unknown, and a picture needs 4 dimensions (batch, channels, height, width): export the model with a picture as its input`},
 		{"flat input", "", testInfo(fixed(1, 768), fixed(1, 6, 8400)), `the model's input "images" has the shape [1,768], and a picture needs 4 dimensions (batch, channels, height, width): export the model with a picture as its input`},
@@ -50,6 +79,15 @@ func TestResolveErrors(t *testing.T) {
 		{"labels_file in memory", "labels_file: x.txt", v8(), `m.yaml:1:14: labels_file is read only beside a manifest in a file; write labels instead`},
 		{"bytes and scale", "scale: 0.5\nmean: 1\nstd: 2", typed(v8(), "uint8"), "m.yaml:1:8: scale is 0.5, but the model's input takes bytes (uint8) as they are; remove it\nm.yaml:2:7: mean is set, but the model's input takes bytes (uint8) as they are; remove it\nm.yaml:3:6: std is set, but the model's input takes bytes (uint8) as they are; remove it"},
 		{"decoded without yolox", "decoded: true", v8(), `m.yaml:1:10: decoded is for family yolox only, and this model is yolov8; remove it`},
+		{"rtdetr without sizes", "", detr(false), "read it as rtdetr, by its shape: it has no input orig_target_sizes (int64, [1,2]), so nothing says whether its boxes are in pixels: export it with its postprocessor, as the family's export_onnx.py does"},
+		{"rtdetr without sizes, by the manifest", "family: rtdetr", detr(false), "m.yaml:1:9: family is rtdetr, but the model does not fit: it has no input orig_target_sizes (int64, [1,2]), so nothing says whether its boxes are in pixels: export it with its postprocessor, as the family's export_onnx.py does"},
+		{"sizes without rtdetr", "", sized(v8()), "read it as yolov8, by its shape: it has an input orig_target_sizes, which only models of family rtdetr have: export it without"},
+		{"sizes of another type", "", sizesOf(detr(true), "int32"), `the model has 2 inputs ("images", "orig_target_sizes"), and gnomon feeds one, the picture: export the model so that it needs nothing else (orig_target_sizes would be fed too if it were int64 [1,2])`},
+		{"nothing but sizes", "", &onnx.Info{Inputs: detr(true).Inputs[1:]}, `the model has no input to put a picture in`},
+		{"rfdetr with the labels of 80 classes", "labels: coco80", named(testInfo(square, fixed(1, 300, 4), fixed(1, 300, 91)), "dets", "labels"), "m.yaml:1:9: labels has 80 labels, but the model has 91 classes; its classes are COCO's category ids: write labels: coco91"},
+		{"rfdetr with the labels of ssd", "labels: coco90", named(testInfo(square, fixed(1, 300, 4), fixed(1, 300, 91)), "dets", "labels"), "m.yaml:1:9: labels has 90 labels, but the model has 91 classes; its classes are COCO's category ids: write labels: coco91"},
+		{"rfdetr with too many labels", "labels: [a, b, c]", named(testInfo(square, fixed(1, 300, 4), fixed(1, 300, 2)), "dets", "labels"), "m.yaml:1:9: labels has 3 labels, but the model has 2 classes; write one label for each class, in the model's order"},
+		{"nanodet-plus, by the rows", "", testInfo(fixed(1, 3, 320, 320), fixed(1, 2125, 112)), "find out its family: output \"output0\" [1,2125,112] fits yolov5 and yolox alike; write `family: yolov5` or `family: yolox` in the manifest (or the family it is, if that is another) (2125 rows are one for each cell of strides 8 to 64, as nanodet-plus has them: write family: nanodet and labels)"},
 		{"iou_threshold with final boxes", "iou_threshold: 0.5", testInfo(square, fixed(1, 300, 6)), `m.yaml:1:16: iou_threshold has no use with family end-to-end, whose boxes are final; remove it`},
 	}
 	for _, tt := range tests {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"gnomon/engine/detect"
@@ -13,21 +14,17 @@ import (
 
 // input settles which tensor takes the picture, and its layout, size and type.
 func (r *resolver) input(info *onnx.Info) error {
-	inputs := tensorInfos(info.Inputs)
-	if len(inputs) != 1 {
-		if len(inputs) == 0 {
-			return errors.New("the model has no input to put a picture in")
-		}
-		names := make([]string, len(inputs))
-		for i, in := range inputs {
-			names[i] = fmt.Sprintf("%q", in.Name)
-		}
-		return fmt.Errorf("the model has %d inputs (%s), and gnomon feeds one, the picture: export the model so that it needs nothing else", len(inputs), strings.Join(names, ", "))
+	in, err := r.picture(tensorInfos(info.Inputs))
+	if err != nil {
+		return err
 	}
-	in := inputs[0]
 	s := r.spec
 	s.InputName = in.Name
-	r.origin("input.name", in.Name, FromShape, "the only input")
+	why := "the only input"
+	if r.sizes {
+		why = "the only input beside " + detect.SizesInput
+	}
+	r.origin("input.name", in.Name, FromShape, why)
 	if r.m.Input.Name != "" {
 		if r.m.Input.Name != in.Name {
 			r.problems.Addf("input.name", "is %q, but the model's input is called %q", r.m.Input.Name, in.Name)
@@ -47,6 +44,46 @@ func (r *resolver) input(info *onnx.Info) error {
 		return err
 	}
 	return r.size(in)
+}
+
+// picture is the input for the picture. The only other input that gnomon knows what to feed is that of the sizes.
+func (r *resolver) picture(inputs []detect.TensorInfo) (detect.TensorInfo, error) {
+	pictures := slices.DeleteFunc(slices.Clone(inputs), detect.IsSizes)
+	r.sizes = len(pictures) < len(inputs)
+	switch len(pictures) {
+	case 0:
+		return detect.TensorInfo{}, errors.New("the model has no input to put a picture in")
+	case 1:
+		return pictures[0], nil
+	}
+	names := make([]string, len(inputs))
+	for i, in := range inputs {
+		names[i] = fmt.Sprintf("%q", in.Name)
+	}
+	but := ""
+	if slices.ContainsFunc(pictures, func(in detect.TensorInfo) bool { return in.Name == detect.SizesInput }) {
+		but = " (" + detect.SizesInput + " would be fed too if it were int64 [1,2])"
+	}
+	return detect.TensorInfo{}, fmt.Errorf("the model has %d inputs (%s), and gnomon feeds one, the picture: export the model so that it needs nothing else%s", len(inputs), strings.Join(names, ", "), but)
+}
+
+// checkSizes compares the inputs with the family: without the sizes nothing says what the boxes of rtdetr are in, and
+// in the other families nothing says what the sizes are for.
+func (r *resolver) checkSizes() error {
+	f := r.spec.Family
+	var err error
+	switch {
+	case f == detect.RTDETR && !r.sizes:
+		err = fmt.Errorf("it has no input %s (int64, [1,2]), so nothing says whether its boxes are in pixels: export it with its postprocessor, as the family's export_onnx.py does", detect.SizesInput)
+	case f != detect.RTDETR && r.sizes:
+		err = fmt.Errorf("it has an input %s, which only models of family %s have: export it without", detect.SizesInput, detect.RTDETR)
+	default:
+		return nil
+	}
+	if r.m.Family != "" {
+		return r.unfit(err)
+	}
+	return fmt.Errorf("read it as %s, by its %s: %w", f, r.spec.Origins["family"].Where, err) // no manifest would help
 }
 
 func (r *resolver) inputType(in detect.TensorInfo) error {
@@ -192,8 +229,8 @@ func (r *resolver) preprocessing() error {
 // thresholds settles what counts as found.
 func (r *resolver) thresholds() error {
 	s, m, d := r.spec, r.m, defaultsOf(r.spec.Family)
-	if s.Family == detect.EndToEnd && m.IoUThreshold != nil {
-		r.problems.Addf("iou_threshold", "has no use with family end-to-end, whose boxes are final; remove it")
+	if s.Family.Final() && m.IoUThreshold != nil {
+		r.problems.Addf("iou_threshold", "has no use with family %s, whose boxes are final; remove it", s.Family)
 	}
 	number := func(v float32) string { return fmt.Sprint(v) }
 	s.ScoreThreshold = choose(r, "score_threshold", m.ScoreThreshold, d.score, number)

@@ -28,10 +28,13 @@ type Spec struct {
 	Family         detect.Family
 	Decoded        bool     // yolox: the grid is applied inside the model
 	Labels         []string // by class; empty when neither names nor the number of classes are known
-	Classes        int      // 0 when only the detections will tell (end-to-end without labels)
+	Classes        int      // 0 when only the detections will tell (without labels: end-to-end, rtdetr and ssd)
 	ScoreThreshold float32  // 0..1
 	IoUThreshold   float32  // 0..1, of NMS
 	MaxDetections  int      // in a picture
+
+	// Providers are the execution providers to run it on, in order of preference; empty: the device decides.
+	Providers []string
 
 	// Origins says for each key of the manifest (input.width, labels, …), and for classes, where its value is from.
 	Origins map[string]Origin
@@ -91,14 +94,25 @@ func defaultsOf(f detect.Family) defaults {
 	switch f {
 	case detect.YOLOv8:
 		d.iou = 0.7
-	case detect.EndToEnd:
-		d.iou = 1 // boxes are final: none is suppressed
+	case detect.RTDETR:
+		d.resize, d.pad, d.score = letterbox.Stretch, [3]uint8{}, 0.6
+	case detect.RFDETR:
+		d.resize, d.pad, d.score = letterbox.Stretch, [3]uint8{}, 0.5
+		d.mean, d.std = [3]float32{0.485, 0.456, 0.406}, [3]float32{0.229, 0.224, 0.225}
+	case detect.SSD:
+		d.scale, d.resize, d.pad, d.score = 1, letterbox.Stretch, [3]uint8{}, 0.5
+	case detect.YuNet:
+		d.color, d.scale, d.resize, d.pad = BGR, 1, letterbox.TopLeft, [3]uint8{}
+		d.score, d.iou = 0.9, 0.3
 	case detect.YOLOX:
 		d.color, d.scale, d.resize, d.score = BGR, 1, letterbox.TopLeft, 0.3
 	case detect.NanoDet:
 		d.color, d.scale, d.resize, d.pad = BGR, 1, letterbox.Stretch, [3]uint8{}
 		d.mean, d.std = [3]float32{103.53, 116.28, 123.675}, [3]float32{57.375, 57.12, 58.395}
 		d.score, d.iou = 0.35, 0.6
+	}
+	if f.Final() {
+		d.iou = 1 // none is suppressed
 	}
 	return d
 }

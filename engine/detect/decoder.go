@@ -11,7 +11,7 @@ import (
 // them once: an error names the output, its shape and what was expected instead. Dimensions of -1 are checked at
 // each run.
 //
-// The boxes of the five families, in the words of their own exporters and demos:
+// The boxes of the families, in the words of their own exporters and demos:
 //
 //   - yolov8: the columns of a (1, 4+nc, n) tensor are cx cy w h and the class scores; the transposed form
 //     (1, n, 4+nc) is taken where the shape leaves no doubt.
@@ -21,10 +21,18 @@ import (
 //   - nanodet: distances to the four sides, each the expectation of a softmax over reg_max+1 bins, times the
 //     stride, from an anchor: the centre of the cell with strides 8, 16, 32 (NanoDet), its top left corner with
 //     strides 8, 16, 32, 64 (NanoDet-Plus).
+//   - yunet: cx = (column+x)*stride, cy = (line+y)*stride, w = exp(w)*stride, h = exp(h)*stride over the cells of
+//     strides 8, 16, 32; score = sqrt(class x objectness); one class.
 //   - end-to-end: the rows of (1, n, 6) are x1 y1 x2 y2 score class, final: only sorted and thresholded.
+//   - rtdetr: the same in three outputs, labels (1, n), boxes (1, n, 4) and scores (1, n), in pixels of the size that
+//     the model was told by its input SizesInput: see there.
+//   - rfdetr: dets (1, n, 4) are cx cy w h as parts of the input's sides, labels (1, n, nc) a logit for each class;
+//     every class of a row that reaches the threshold is a detection. A last column beyond p.Classes is ignored.
+//   - ssd: detection_boxes (1, n, 4) are y1 x1 y2 x2 as parts of the input's sides, detection_classes (1, n) count
+//     from 1, of which ClassID 0 is made, detection_scores (1, n); num_detections says how many rows count.
 //
-// A row yields its best class only, the first of equals, unless p.MultiLabel. All families but end-to-end go through
-// NMS.
+// A row yields its best class only, the first of equals, unless p.MultiLabel or the family says otherwise. The boxes
+// of a family that is Final go through no NMS.
 func NewDecoder(p Params, outputs []TensorInfo) (Decoder, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -36,6 +44,12 @@ func NewDecoder(p Params, outputs []TensorInfo) (Decoder, error) {
 		return newObjectness(p, outputs)
 	case EndToEnd:
 		return newEndToEnd(p, outputs)
+	case RTDETR, SSD:
+		return newTables(p, outputs)
+	case RFDETR:
+		return newRFDETR(p, outputs)
+	case YuNet:
+		return newYuNet(p, outputs)
 	default: // NanoDet: validate knows no other
 		return newNanoDet(p, outputs)
 	}
@@ -71,10 +85,12 @@ func (p Params) validate() error {
 // base is what all decoders share.
 type base struct {
 	classes   int
+	first     int    // the number that the model itself gives the first class
 	threshold uint32 // see thresholdBits
 	iou       float32
 	limit     int
-	multi     bool // see Params.MultiLabel
+	multi     bool       // see Params.MultiLabel
+	unit      [2]float32 // what the model counts final boxes in, in pixels of the input: 1 or its sides
 	bounds    bounds
 	cands     candidates
 	faults    faults
@@ -83,7 +99,7 @@ type base struct {
 // newBase prepares for a head of so many rows, anyDim when only the run tells.
 func newBase(p Params, classes int, rows int64) base {
 	boxes := max(rows, 0)
-	if p.MultiLabel && p.Family != EndToEnd {
+	if p.MultiLabel && !p.Family.Final() {
 		boxes *= int64(classes)
 	}
 	return base{
@@ -92,6 +108,7 @@ func newBase(p Params, classes int, rows int64) base {
 		iou:       p.IoUThreshold,
 		limit:     p.MaxDetections,
 		multi:     p.MultiLabel,
+		unit:      [2]float32{1, 1},
 		bounds:    newBounds(p.InputWidth, p.InputHeight),
 		cands:     newCandidates(int(min(boxes, 2*maxCandidates)), classes, p.MaxDetections),
 	}
@@ -108,7 +125,12 @@ func (b *base) begin() {
 
 // finish is NMS and the tally of the run.
 func (b *base) finish(dst []Detection) ([]Detection, error) {
-	return b.cands.suppress(dst, b.iou, b.limit), b.faults.err(b.classes)
+	return b.cands.suppress(dst, b.iou, b.limit), b.faults.err(b.classes, b.first)
+}
+
+// finishFinal is finish without NMS.
+func (b *base) finishFinal(dst []Detection) ([]Detection, error) {
+	return b.cands.best(dst, b.limit), b.faults.err(b.classes, b.first)
 }
 
 // row is one place of a head that may see an object.
@@ -160,11 +182,11 @@ func (b *base) sound(v0, v1, v2, v3 float32) bool {
 // only is the one output of a head that has one.
 func only(f Family, outputs []TensorInfo) (pin, error) {
 	if len(outputs) == 0 {
-		return pin{}, fmt.Errorf("a %s head has 1 output, this model has none; export it again", f)
+		return pin{}, fmt.Errorf("%s head has 1 output, this model has none; export it again", withArticle(f))
 	}
 	if len(outputs) != 1 {
-		return pin{}, fmt.Errorf("a %s head has 1 output, this model has %d: %s; export the detection head alone "+
-			"(no masks, keypoints or raw feature maps), or check the manifest's `family`", f, len(outputs), describeAll(outputs))
+		return pin{}, fmt.Errorf("%s head has 1 output, this model has %d: %s; export the detection head alone "+
+			"(no masks, keypoints or raw feature maps), or check the manifest's `family`", withArticle(f), len(outputs), describeAll(outputs))
 	}
 	return bindPin(f, outputs, 0)
 }
@@ -172,12 +194,12 @@ func only(f Family, outputs []TensorInfo) (pin, error) {
 // agree is the number of classes by the shape, unless the labels say something else.
 func agree(f Family, o TensorInfo, byShape int64, labelled int) (int, error) {
 	if labelled != 0 && byShape != int64(labelled) {
-		return 0, fmt.Errorf("output %s of a %s head has %d classes, but the manifest's `labels` are %d; "+
-			"give one label for each class, or check `family`", describe(o), f, byShape, labelled)
+		return 0, fmt.Errorf("output %s of %s head has %d classes, but the manifest's `labels` are %d; "+
+			"give one label for each class, or check `family`", describe(o), withArticle(f), byShape, labelled)
 	}
 	if byShape > ClassesLimit {
-		return 0, fmt.Errorf("output %s of a %s head has %d classes, more than the %d that are supported; check `family`",
-			describe(o), f, byShape, ClassesLimit)
+		return 0, fmt.Errorf("output %s of %s head has %d classes, more than the %d that are supported; check `family`",
+			describe(o), withArticle(f), byShape, ClassesLimit)
 	}
 	return int(byShape), nil
 }

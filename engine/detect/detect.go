@@ -85,10 +85,33 @@ const (
 	EndToEnd Family = "end-to-end" // (1, n, 6): x1 y1 x2 y2 score class, final; v10, 26, any export with NMS inside
 	YOLOX    Family = "yolox"      // (1, n, 5+nc): raw grid offsets at strides 8, 16, 32, objectness times class
 	NanoDet  Family = "nanodet"    // per stride: class scores and 4*(reg_max+1) distance bins
+	RTDETR   Family = "rtdetr"     // labels (1, n), boxes (1, n, 4), scores (1, n), final; RT-DETR, D-FINE
+	RFDETR   Family = "rfdetr"     // dets (1, n, 4), labels (1, n, nc): boxes from 0 to 1 and logits, no NMS
+	YuNet    Family = "yunet"      // faces; per stride: class, objectness, offsets in a grid cell
+	SSD      Family = "ssd"        // TensorFlow's detection_boxes, _classes, _scores and num_detections, final
 )
 
 // Families lists all families, in the order in which help texts show them.
-func Families() []Family { return []Family{YOLOv8, YOLOv5, EndToEnd, YOLOX, NanoDet} }
+func Families() []Family {
+	return []Family{YOLOv8, YOLOv5, EndToEnd, YOLOX, NanoDet, RTDETR, RFDETR, YuNet, SSD}
+}
+
+// Final tells whether the family's boxes go through no NMS: the model has done it, or was trained to need none.
+func (f Family) Final() bool {
+	return f == EndToEnd || f == RTDETR || f == RFDETR || f == SSD
+}
+
+// SizesInput is the name of the second input of RTDETR models, int64 (batch, 2): width and height in pixels of the
+// picture that boxes shall be in. It is given the size of the model's own input, so boxes come as those of every other
+// family do. Source: export_onnx.py of RT-DETR and of D-FINE.
+const SizesInput = "orig_target_sizes"
+
+// IsSizes tells whether an input is that of the sizes.
+func IsSizes(in TensorInfo) bool {
+	batch := func(d int64) bool { return d == 1 || d == anyDim }
+	return in.Name == SizesInput && in.Type == Int64 && len(in.Shape) == 2 && batch(in.Shape[0]) &&
+		(in.Shape[1] == 2 || in.Shape[1] == anyDim)
+}
 
 // Limits on Params. They bound the memory that a decoder takes before it has seen a picture.
 const (
@@ -113,7 +136,7 @@ type Params struct {
 	Decoded        bool    // yolox: exported with the grid already applied (cxcywh in pixels)
 	// MultiLabel makes every class of a row that reaches the threshold a candidate, not the best one alone: one
 	// object may then be reported under several labels. It is for measuring average precision, which is usually
-	// counted this way and comes out about 0.01 lower without. End-to-end rows have one class whatever it says.
+	// counted this way and comes out about 0.01 lower without. Families that are Final do as they do anyway.
 	MultiLabel bool
 }
 
@@ -135,6 +158,6 @@ type Decoder interface {
 	Decode(outputs []Tensor, dst []Detection) ([]Detection, error)
 
 	// Classes is the number of classes the decoder settled on: every ClassID is below it. 0: the family's shapes
-	// do not tell (end-to-end) and Params.Classes did not say.
+	// do not tell (end-to-end, rtdetr, ssd) and Params.Classes did not say.
 	Classes() int
 }

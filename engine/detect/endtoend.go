@@ -59,47 +59,50 @@ func (d *endToEnd) Decode(outputs []Tensor, dst []Detection) ([]Detection, error
 	}
 	d.begin()
 	for r := range rows {
-		d.take(data[r*finalWidth:][:finalWidth])
+		row := data[r*finalWidth:][:finalWidth]
+		d.final(row[finalScore], row[finalClass], row[0], row[1], row[2], row[3])
 	}
-	return d.cands.best(dst, d.limit), d.faults.err(d.classes)
+	return d.finishFinal(dst)
 }
 
-func (d *endToEnd) take(row []float32) {
-	bits := math.Float32bits(row[finalScore])
+// final takes a row whose box is final, by its corners in units.
+func (b *base) final(score, class, x1, y1, x2, y2 float32) {
+	bits := math.Float32bits(score)
 	if bits >= infBits {
-		d.faults.odd(bits)
+		b.faults.odd(bits)
 		return
 	}
-	if bits < d.threshold {
+	if bits < b.threshold {
 		return
 	}
-	score, ok := d.faults.score01(bits)
-	if !ok || !d.sound(row[0], row[1], row[2], row[3]) {
+	score, ok := b.faults.score01(bits)
+	if !ok || !b.sound(x1, y1, x2, y2) {
 		return
 	}
-	if !finite(row[finalClass]) {
-		d.faults.notFinite++
+	if !finite(class) {
+		b.faults.notFinite++
 		return
 	}
-	class, ok := d.class(row[finalClass])
+	id, ok := b.class(class)
 	if !ok {
-		d.faults.class++
+		b.faults.class++
 		return
 	}
-	if box, ok := d.bounds.corners(row[0], row[1], row[2], row[3]); ok {
-		d.cands.add(box, score, class)
+	if box, ok := b.bounds.corners(x1*b.unit[0], y1*b.unit[1], x2*b.unit[0], y2*b.unit[1]); ok {
+		b.cands.add(box, score, id)
 	}
 }
 
 // class is the class that a finite number names.
-func (d *endToEnd) class(v float32) (int, bool) {
-	limit := d.classes
+func (b *base) class(v float32) (int, bool) {
+	limit := b.classes
 	if limit == 0 {
 		limit = ClassesLimit
 	}
 	whole := math.Round(float64(v))
-	if whole < 0 || whole >= float64(limit) || math.Abs(float64(v)-whole) > wholeTolerance {
+	id := whole - float64(b.first)
+	if id < 0 || id >= float64(limit) || math.Abs(float64(v)-whole) > wholeTolerance {
 		return 0, false
 	}
-	return int(whole), true
+	return int(id), true
 }

@@ -23,7 +23,7 @@ func TestNewDecoderErrors(t *testing.T) {
 	}{
 		{
 			"family", with(v8, func(p *Params) { p.Family = "yolo" }), sound,
-			`family "yolo" is unknown; use one of: yolov8, yolov5, end-to-end, yolox, nanodet`,
+			`family "yolo" is unknown; use one of: yolov8, yolov5, end-to-end, yolox, nanodet, rtdetr, rfdetr, yunet, ssd`,
 		},
 		{"classes", with(v8, func(p *Params) { p.Classes = -1 }), sound, "-1 classes: must be from 1 to 65535, or 0 to take the number from the model"},
 		{"classes", with(v8, func(p *Params) { p.Classes = 65536 }), sound, "65536 classes: must be from 1 to 65535, or 0 to take the number from the model"},
@@ -315,7 +315,7 @@ func TestFaultMessages(t *testing.T) {
 		{faults{score: 4}, []string{"scores above 1: left out 4 rows", "sigmoid"}},
 		{faults{1, 1, 1}, []string{"not finite", "; the model's output names a class", "; the model's output has scores above 1"}},
 	} {
-		got := c.f.err(80).Error()
+		got := c.f.err(80, 0).Error()
 		for _, w := range c.want {
 			if !strings.Contains(got, w) {
 				t.Errorf("%+v: %q lacks %q", c.f, got, w)
@@ -325,7 +325,7 @@ func TestFaultMessages(t *testing.T) {
 			t.Errorf("%q is more than one line", got)
 		}
 	}
-	if err := (faults{}).err(80); err != nil {
+	if err := (faults{}).err(80, 0); err != nil {
 		t.Errorf("no faults give %v", err)
 	}
 }

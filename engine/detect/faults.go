@@ -11,7 +11,7 @@ import (
 var (
 	// ErrNotFinite: a score, or a coordinate of a box worth keeping, was NaN or infinite.
 	ErrNotFinite = errors.New("the model's output is not finite")
-	// ErrClassRange: an end-to-end row named a class that the model does not have.
+	// ErrClassRange: a row of final boxes named a class that the model does not have.
 	ErrClassRange = errors.New("the model's output names a class out of range")
 	// ErrScoreRange: a score was well above 1, so the head lacks its sigmoid or the family is wrong.
 	ErrScoreRange = errors.New("the model's output has scores above 1")
@@ -25,8 +25,8 @@ type faults struct {
 }
 
 // err is nil for a sound run, otherwise one error that wraps a sentinel for each kind of fault. classes is the
-// number of classes, 0 when unknown.
-func (f faults) err(classes int) error {
+// number of classes, 0 when unknown; the model counts them from first.
+func (f faults) err(classes, first int) error {
 	var err error
 	add := func(e error) {
 		if err != nil {
@@ -43,8 +43,8 @@ func (f faults) err(classes int) error {
 		if limit == 0 {
 			limit = ClassesLimit
 		}
-		add(fmt.Errorf("%w: left out %d rows whose class is not a whole number from 0 to %d; "+
-			"check that the manifest's `labels` are this model's", ErrClassRange, f.class, limit-1))
+		add(fmt.Errorf("%w: left out %d rows whose class is not a whole number from %d to %d; "+
+			"check that the manifest's `labels` are this model's", ErrClassRange, f.class, first, first+limit-1))
 	}
 	if f.score > 0 {
 		add(fmt.Errorf("%w: left out %d rows; check the manifest's `family`, and export the model with its final "+

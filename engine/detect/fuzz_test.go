@@ -65,7 +65,7 @@ func FuzzDecode(f *testing.F) {
 
 func checkSuppressed(t *testing.T, p Params, got []Detection) {
 	t.Helper()
-	if p.Family == EndToEnd {
+	if p.Family.Final() {
 		return
 	}
 	for i, a := range got {
@@ -117,5 +117,49 @@ func FuzzShapes(f *testing.F) {
 			t.Errorf("%d detections with %v", len(got), err)
 		}
 		checkSound(t, p, got)
+	})
+}
+
+// FuzzNamedShapes changes the shapes that the families with named outputs promise and deliver.
+func FuzzNamedShapes(f *testing.F) {
+	for which := range uint8(5) {
+		f.Add(which, uint16(3), uint8(1), int64(-1), int64(20), int64(21), uint8(0))
+		f.Add(which, uint16(0), uint8(0), int64(20), int64(4), int64(4), uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, classes uint16, at uint8, promised, delivered, again int64, cut uint8) {
+		var all []head
+		for _, h := range heads() {
+			if f := h.p.Family; f == RTDETR || f == RFDETR || f == YuNet || f == SSD {
+				all = append(all, h)
+			}
+		}
+		h := all[int(which)%len(all)]
+		h.p.Classes = int(classes)
+		outputs := infos(h.tensors...)
+		i := int(at) % len(outputs)
+		side := len(outputs[i].Shape) - 1 - int(at/128)%len(outputs[i].Shape)
+		outputs[i].Shape[side] = promised
+		if cut%3 == 2 {
+			outputs[i].Shape = outputs[i].Shape[1:]
+		}
+		if n, err := ClassesFromShape(h.p.Family, outputs); n < 0 || n > ClassesLimit || err != nil && n != 0 {
+			t.Errorf("%d classes, %v", n, err)
+		}
+		if f, why, err := GuessFamily(outputs); err == nil && (why == "" || !slices.Contains(Families(), f)) {
+			t.Errorf("guessed %q because %q", f, why)
+		}
+		d, err := NewDecoder(h.p, outputs)
+		if err != nil {
+			return
+		}
+		for _, v := range []int64{delivered, again} {
+			h.tensors[i].Shape = slices.Clone(h.tensors[i].Shape)
+			h.tensors[i].Shape[side] = v
+			got, err := d.Decode(h.tensors, nil)
+			if err != nil && len(got) > 0 && !errors.Is(err, ErrClassRange) {
+				t.Errorf("%d detections with %v", len(got), err)
+			}
+			checkSound(t, h.p, got)
+		}
 	})
 }

@@ -15,6 +15,8 @@ type head struct {
 	// objectness, nil in families without.
 	box, score func(int) *float32
 	objectness func() *float32
+	class      func() *float32 // where a row says its class in a number of its own
+	logits     bool            // scores are through no sigmoid yet
 }
 
 // heads gives fresh tensors at each call. All see good in row 2 or its cell and nothing else.
@@ -63,6 +65,35 @@ func heads() []head {
 		name: "end-to-end", p: params(EndToEnd, nc, w, h), tensors: []Tensor{final}, found: good,
 		box:   func(i int) *float32 { return &final.Data[5*6+i] },
 		score: func(int) *float32 { return &final.Data[5*6+4] }, // its class is 1
+		class: func() *float32 { return &final.Data[5*6+5] },
 	})
-	return out
+	for _, f := range []Family{RTDETR, SSD} {
+		tensors := plantTables(f, 20, w, h, good, obj(5, 1, 0, 1, 2, 30, 20))
+		classes, boxes := 0, 1
+		if f == SSD {
+			classes, boxes = 1, 0
+		}
+		out = append(out, head{
+			name: string(f), p: params(f, nc, w, h), tensors: tensors, found: good,
+			box:   func(i int) *float32 { return &tensors[boxes].Data[5*4+i] },
+			score: func(int) *float32 { return &tensors[2].Data[5] },
+			class: func() *float32 { return &tensors[classes].Data[5] },
+		})
+	}
+	for _, spare := range []int{0, 1} {
+		detr := plantRFDETR(20, nc+spare, w, h, good)
+		out = append(out, head{
+			name: fmt.Sprintf("rfdetr with %d columns more", spare), p: params(RFDETR, nc, w, h), tensors: detr, found: good, logits: true,
+			box:   func(i int) *float32 { return &detr[0].Data[5*4+i] },
+			score: func(c int) *float32 { return &detr[1].Data[5*(nc+spare)+c] },
+		})
+	}
+	face := cellObj(1, 2, 1, 0, 0.9, 10, 2, 50, 30)
+	yunet := plantYuNet(w, h, face)
+	return append(out, head{
+		name: "yunet", p: params(YuNet, 1, w, h), tensors: yunet, found: face,
+		box:        func(i int) *float32 { return &yunet[6].Data[5*4+i] },
+		score:      func(int) *float32 { return &yunet[0].Data[5] },
+		objectness: func() *float32 { return &yunet[3].Data[5] },
+	})
 }

@@ -17,53 +17,97 @@ const anyDim = -1
 type pin struct {
 	index int
 	name  string
-	dims  [2]int64 // the dimensions after the batch; anyDim where only the run tells
+	flat  bool     // (1, n): one number a row
+	dims  [2]int64 // the dimensions after the batch; anyDim where only the run tells. The second is 1 if flat
 }
 
 // bindPin checks that output i is a (1, a, b) tensor of floats.
 func bindPin(f Family, outputs []TensorInfo, i int) (pin, error) {
 	o := outputs[i]
 	if o.Type != Float32 && o.Type != Float16 {
-		return pin{}, fmt.Errorf("output %s holds %s, a %s head has float32 or float16; export the model with float outputs",
-			describe(o), typeText(o.Type), f)
+		return pin{}, fmt.Errorf("output %s holds %s, %s head has float32 or float16; export the model with float outputs",
+			describe(o), typeText(o.Type), withArticle(f))
 	}
 	if len(o.Shape) != 3 {
-		return pin{}, fmt.Errorf("output %s has %d dimensions, a %s head has 3 (batch and two more); "+
-			"check the manifest's `family`", describe(o), len(o.Shape), f)
+		return pin{}, fmt.Errorf("output %s has %d dimensions, %s head has 3 (batch and two more); "+
+			"check the manifest's `family`", describe(o), len(o.Shape), withArticle(f))
 	}
+	if err := checkSides(o); err != nil {
+		return pin{}, err
+	}
+	return pin{index: i, name: o.Name, dims: [2]int64{o.Shape[1], o.Shape[2]}}, nil
+}
+
+// bindFlat checks that output i is a (1, n) tensor of numbers. Classes are whole ones in some exports.
+func bindFlat(f Family, outputs []TensorInfo, i int) (pin, error) {
+	o := outputs[i]
+	switch o.Type {
+	case Float32, Float16, Int32, Int64:
+	default:
+		return pin{}, fmt.Errorf("output %s holds %s, %s head has float32, float16, int32 or int64 there; check the manifest's `family`",
+			describe(o), typeText(o.Type), withArticle(f))
+	}
+	if len(o.Shape) != 2 {
+		return pin{}, fmt.Errorf("output %s has %d dimensions, %s head has 2 there (batch and rows); "+
+			"check the manifest's `family`", describe(o), len(o.Shape), withArticle(f))
+	}
+	if err := checkSides(o); err != nil {
+		return pin{}, err
+	}
+	return pin{index: i, name: o.Name, flat: true, dims: [2]int64{o.Shape[1], 1}}, nil
+}
+
+// checkSides checks the dimensions of an output that has a batch and more.
+func checkSides(o TensorInfo) error {
 	if o.Shape[0] != 1 && o.Shape[0] != anyDim {
-		return pin{}, fmt.Errorf("output %s has a batch of %d; export the model with a batch of 1 or a dynamic one",
+		return fmt.Errorf("output %s has a batch of %d; export the model with a batch of 1 or a dynamic one",
 			describe(o), o.Shape[0])
 	}
 	for _, d := range o.Shape[1:] {
 		if d != anyDim && (d < 1 || d > rowsLimit) {
-			return pin{}, fmt.Errorf("output %s has a dimension of %d; it must be from 1 to %d", describe(o), d, rowsLimit)
+			return fmt.Errorf("output %s has a dimension of %d; it must be from 1 to %d", describe(o), d, rowsLimit)
 		}
 	}
-	return pin{index: i, name: o.Name, dims: [2]int64{o.Shape[1], o.Shape[2]}}, nil
+	return nil
 }
 
 // values is the data of the pinned output and its dimensions after the batch, checked against each other and
 // against the promise. The first dimension may be 0 where it was symbolic: a head with NMS inside found nothing.
 func (p pin) values(outputs []Tensor) (data []float32, a, b int, err error) {
-	if p.index >= len(outputs) {
-		return nil, 0, 0, fmt.Errorf("the run gave %d outputs, output %q is number %d; give Decode all outputs of the model in its order",
-			len(outputs), p.name, p.index+1)
+	t, err := p.tensor(outputs)
+	if err != nil {
+		return nil, 0, 0, err
 	}
-	t := outputs[p.index]
-	if t.Name != p.name {
-		return nil, 0, 0, fmt.Errorf("output %d of the run is %q, the model declares %q there; give Decode the outputs in the model's order",
-			p.index+1, t.Name, p.name)
+	got := [2]int64{0, 1}
+	promised := []int64{1, p.dims[0], p.dims[1]}
+	if p.flat {
+		promised = promised[:2]
 	}
-	if len(t.Shape) != 3 || t.Shape[0] != 1 || !fits(t.Shape[1], p.dims[0]) || !fits(t.Shape[2], p.dims[1]) {
-		return nil, 0, 0, fmt.Errorf("output %q came as %s, expected %s with a batch of 1",
-			t.Name, shapeText(t.Shape), shapeText([]int64{1, p.dims[0], p.dims[1]}))
+	if len(t.Shape) == len(promised) {
+		copy(got[:], t.Shape[1:])
 	}
-	size := t.Shape[1] * t.Shape[2]
+	if len(t.Shape) != len(promised) || t.Shape[0] != 1 || !fits(got[0], p.dims[0]) || !fits(got[1], p.dims[1]) {
+		return nil, 0, 0, fmt.Errorf("output %q came as %s, expected %s with a batch of 1", t.Name, shapeText(t.Shape), shapeText(promised))
+	}
+	size := got[0] * got[1]
 	if int64(len(t.Data)) < size {
 		return nil, 0, 0, fmt.Errorf("output %q came as %s, %d values, but holds only %d", t.Name, shapeText(t.Shape), size, len(t.Data))
 	}
-	return t.Data[:size], int(t.Shape[1]), int(t.Shape[2]), nil
+	return t.Data[:size], int(got[0]), int(got[1]), nil
+}
+
+// tensor is the pinned output of a run.
+func (p pin) tensor(outputs []Tensor) (*Tensor, error) {
+	if p.index >= len(outputs) {
+		return nil, fmt.Errorf("the run gave %d outputs, output %q is number %d; give Decode all outputs of the model in its order",
+			len(outputs), p.name, p.index+1)
+	}
+	t := &outputs[p.index]
+	if t.Name != p.name {
+		return nil, fmt.Errorf("output %d of the run is %q, the model declares %q there; give Decode the outputs in the model's order",
+			p.index+1, t.Name, p.name)
+	}
+	return t, nil
 }
 
 func fits(got, promised int64) bool {
@@ -71,6 +115,27 @@ func fits(got, promised int64) bool {
 		return got >= 0 && got <= rowsLimit
 	}
 	return got == promised
+}
+
+// byName finds the output that a family calls so; false when there is none. TensorFlow adds the number of an
+// operator's output (":0"), and some exporters change the case.
+func byName(outputs []TensorInfo, name string) (int, bool) {
+	for i, o := range outputs {
+		if plain, _, _ := strings.Cut(o.Name, ":"); strings.EqualFold(plain, name) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// allNamed tells whether there are outputs of all these names.
+func allNamed(outputs []TensorInfo, names ...string) bool {
+	for _, name := range names {
+		if _, ok := byName(outputs, name); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // describe is an output for an error message: "output0" float32 [1,84,8400].
@@ -109,6 +174,15 @@ func typeText(t ElementType) string {
 		return "an unknown element type"
 	}
 	return string(t)
+}
+
+// withArticle is the family in the middle of a sentence.
+func withArticle(f Family) string {
+	switch f {
+	case EndToEnd, RTDETR, RFDETR, SSD:
+		return "an " + string(f)
+	}
+	return "a " + string(f)
 }
 
 func familiesText() string {

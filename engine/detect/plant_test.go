@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -205,6 +206,81 @@ func plantEndToEnd(n int, objects ...object) Tensor {
 		copy(t.Data[o.row*6:], []float32{o.Box.X1, o.Box.Y1, o.Box.X2, o.Box.Y2, o.Score, float32(o.ClassID)})
 	}
 	return t
+}
+
+// plantTables is the outputs of rtdetr, or of ssd, in the order that each exporter writes.
+func plantTables(f Family, n, w, h int, objects ...object) []Tensor {
+	names := tableNames(f)
+	classes, boxes, scores := newTensor(names[0], 1, int64(n)), newTensor(names[1], 1, int64(n), 4), newTensor(names[2], 1, int64(n))
+	for _, o := range objects {
+		b := o.Box
+		corners := []float32{b.X1, b.Y1, b.X2, b.Y2}
+		classes.Data[o.row] = float32(o.ClassID)
+		if f == SSD {
+			corners = []float32{b.Y1 / float32(h), b.X1 / float32(w), b.Y2 / float32(h), b.X2 / float32(w)}
+			classes.Data[o.row]++
+		}
+		copy(boxes.Data[4*o.row:], corners)
+		scores.Data[o.row] = o.Score
+	}
+	if f != SSD {
+		return []Tensor{classes, boxes, scores}
+	}
+	count := newTensor(ssdCount, 1)
+	count.Data[0] = float32(n)
+	return []Tensor{boxes, classes, scores, count}
+}
+
+// plantRFDETR is dets and labels; several objects may share a row, and the last one's box.
+func plantRFDETR(n, columns, w, h int, objects ...object) []Tensor {
+	rng := rand.New(rand.NewPCG(1, 300))
+	dets, labels := newTensor("dets", 1, int64(n), 4), newTensor("labels", 1, int64(n), int64(columns))
+	for i := range dets.Data {
+		dets.Data[i] = rng.Float32()
+	}
+	for i := range labels.Data {
+		labels.Data[i] = -4 - 3*rng.Float32()
+	}
+	for _, o := range objects {
+		for c, v := range cxcywh(o.Box) {
+			dets.Data[4*o.row+c] = v / float32([]int{w, h}[c%2])
+		}
+		labels.Data[o.row*columns+o.ClassID] = float32(math.Log(float64(o.Score) / (1 - float64(o.Score))))
+	}
+	return []Tensor{dets, labels}
+}
+
+// plantYuNet is the twelve outputs, in the exporter's order.
+func plantYuNet(w, h int, objects ...object) []Tensor {
+	rng := rand.New(rand.NewPCG(1, 2023))
+	strides := []int{8, 16, 32}
+	var out []Tensor
+	for k, kind := range []string{"cls", "obj", "bbox", "kps"} {
+		width := []int64{1, 1, 4, 10}[k]
+		for level, s := range strides {
+			t := newTensor(kind+"_"+strconv.Itoa(s), 1, int64(cells(w, h, s)), width)
+			for i := range t.Data {
+				t.Data[i] = noise(rng)
+			}
+			for _, o := range objects {
+				if o.level != level {
+					continue
+				}
+				row := o.y*cellSize(w, s) + o.x
+				box := cxcywh(o.Box)
+				f := float32(s)
+				values := [][]float32{
+					{o.Score * o.Score / 0.98},
+					{0.98},
+					{box[0]/f - float32(o.x), box[1]/f - float32(o.y), float32(math.Log(float64(box[2] / f))), float32(math.Log(float64(box[3] / f)))},
+					{},
+				}[k]
+				copy(t.Data[row*int(width):], values)
+			}
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 func params(f Family, classes, w, h int) Params {

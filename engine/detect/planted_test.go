@@ -48,19 +48,15 @@ func TestPlanted(t *testing.T) {
 	wScores, wBoxes := plantNanoDet(640, 384, 3, 8, nano3, 0.5, wide...)
 	plusObjects := append(slices.Clone(square), cellObj(3, 6, 6, 7, 0.5, 300, 310, 410, 415.5))
 	pScores, pBoxes := plantNanoDet(416, 416, 80, 8, nano4, 0, plusObjects...)
+	plusSmall := []object{
+		cellObj(1, 19, 19, 79, 0.9, 300, 290, 320, 320), cellObj(3, 0, 4, 2, 0.7, 0, 250, 100, 300), cellObj(0, 0, 0, 5, 0.6, 0, 0, 20.5, 30.25),
+	}
+	sScores, sBoxes := plantNanoDet(320, 320, 80, 8, nano4, 0, plusSmall...)
 	v8 := plantYOLOv8(8400, 80, false, withDuplicate...)
 	v5 := plantRows(25200, 80, withDuplicate...)
 	maps := []Tensor{newTensor("p3", 1, 3, 80, 80, 85), newTensor("p4", 1, 3, 40, 40, 85), newTensor("p5", 1, 3, 20, 20, 85)}
 
-	for _, c := range []struct {
-		name    string
-		p       Params
-		outputs []TensorInfo // nil: as the tensors are
-		tensors []Tensor
-		want    []object
-		classes int
-		decoded bool
-	}{
+	runPlanted(t, []planted{
 		{name: "yolov8", p: params(YOLOv8, 80, 640, 640), tensors: []Tensor{v8}, want: free, classes: 80},
 		{name: "yolov8 classes by shape", p: params(YOLOv8, 0, 640, 640), tensors: []Tensor{v8}, want: free, classes: 80},
 		{name: "yolov8 all symbolic", p: params(YOLOv8, 80, 640, 640), outputs: symbolic(infos(v8), 0, 1, 2), tensors: []Tensor{v8}, want: free, classes: 80},
@@ -133,6 +129,10 @@ func TestPlanted(t *testing.T) {
 			tensors: []Tensor{joinColumns("out", joinRows("", pScores), joinRows("", pBoxes))},
 		},
 		{
+			name: "nanodet-plus of 320", p: params(NanoDet, 80, 320, 320), want: plusSmall, classes: 80,
+			tensors: []Tensor{joinColumns("output", joinRows("", sScores), joinRows("", sBoxes))},
+		},
+		{
 			name: "nanodet-plus per stride", p: params(NanoDet, 80, 416, 416), want: plusObjects, classes: 80,
 			tensors: []Tensor{pScores[3], pScores[0], pScores[1], pScores[2], pBoxes[3], pBoxes[1], pBoxes[0], pBoxes[2]},
 		},
@@ -152,7 +152,22 @@ func TestPlanted(t *testing.T) {
 			name: "end-to-end nothing found", p: params(EndToEnd, 80, 640, 640), classes: 80,
 			outputs: []TensorInfo{info("output0", 1, -1, 6)}, tensors: []Tensor{plantEndToEnd(0)},
 		},
-	} {
+	})
+}
+
+// planted is a model with objects in its outputs.
+type planted struct {
+	name    string
+	p       Params
+	outputs []TensorInfo // nil: as the tensors are
+	tensors []Tensor
+	want    []object
+	classes int
+	decoded bool
+}
+
+func runPlanted(t *testing.T, cases []planted) {
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			if c.outputs == nil {
 				c.outputs = infos(c.tensors...)

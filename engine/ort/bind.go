@@ -1,6 +1,7 @@
 package ort
 
 import (
+	"errors"
 	"fmt"
 
 	ortgo "github.com/yalue/onnxruntime_go"
@@ -75,41 +76,37 @@ func dataType(t detect.ElementType) ortgo.TensorElementDataType {
 	return ortgo.TensorElementDataTypeInt64
 }
 
-// bindInput settles the shape of the one picture input and binds memory to it.
-func (s *Session) bindInput(ins []detect.TensorInfo) (ortgo.Value, error) {
-	if len(ins) != 1 {
-		return nil, fmt.Errorf("it has %d inputs and gnomon feeds one, the picture: %s", len(ins), list(ins))
-	}
-	in := ins[0]
+// bindPicture settles the shape of the picture's input and binds memory to it.
+func (s *Session) bindPicture(in detect.TensorInfo) error {
 	want := []int64{1, channels, int64(s.o.Height), int64(s.o.Width)}
 	axes := "1x3xHxW"
 	if s.o.NHWC {
 		want, axes = []int64{1, int64(s.o.Height), int64(s.o.Width), channels}, "1xHxWx3"
 	}
 	if len(in.Shape) != len(want) {
-		return nil, fmt.Errorf("input %q has shape %v; a picture is %s", in.Name, in.Shape, axes)
+		return fmt.Errorf("input %q has shape %v; a picture is %s", in.Name, in.Shape, axes)
 	}
 	for i, d := range in.Shape {
 		if d > 0 && d != want[i] {
-			return nil, fmt.Errorf("input %q has shape %v and is to be fed %v (%s); check input.width, input.height and input.layout in the manifest", in.Name, in.Shape, want, axes)
+			return fmt.Errorf("input %q has shape %v and is to be fed %v (%s); check input.width, input.height and input.layout in the manifest", in.Name, in.Shape, want, axes)
 		}
 	}
 	switch in.Type {
 	case detect.Float32, detect.Float16, detect.Uint8:
 	default:
-		return nil, fmt.Errorf("input %q takes %s; pictures can be given as float32, float16 or uint8", in.Name, in.Type)
+		return fmt.Errorf("input %q takes %s; pictures can be given as float32, float16 or uint8", in.Name, in.Type)
 	}
 	v, mem, err := s.tensor(detect.TensorInfo{Name: in.Name, Shape: want, Type: in.Type})
 	if err != nil {
-		return nil, fmt.Errorf("input %q: %w", in.Name, err)
+		return fmt.Errorf("input %q: %w", in.Name, err)
 	}
-	s.inName = in.Name
+	s.feeds.add(in.Name, v)
 	s.input = engine.Input{Data: mem, Type: in.Type, Width: s.o.Width, Height: s.o.Height, NHWC: s.o.NHWC}
-	return v, nil
+	return nil
 }
 
 // settle finds the shapes that the model leaves open by running it once on an empty picture.
-func (s *Session) settle(so *ortgo.SessionOptions, in ortgo.Value, outs []detect.TensorInfo) error {
+func (s *Session) settle(so *ortgo.SessionOptions, outs []detect.TensorInfo) error {
 	open := false
 	names := make([]string, len(outs))
 	for i, o := range outs {
@@ -121,23 +118,30 @@ func (s *Session) settle(so *ortgo.SessionOptions, in ortgo.Value, outs []detect
 	if !open {
 		return nil
 	}
-	dyn, err := ortgo.NewDynamicAdvancedSessionWithONNXData(s.o.ONNX, []string{s.inName}, names, so)
+	s.settled = true
+	dyn, err := ortgo.NewDynamicAdvancedSessionWithONNXData(s.o.ONNX, s.feeds.names, names, so)
 	if err != nil {
 		return fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
 	}
 	defer func() { _ = dyn.Destroy() }()
 	values := make([]ortgo.Value, len(outs))
-	if err := dyn.Run([]ortgo.Value{in}, values); err != nil {
+	if err := dyn.Run(s.feeds.values, values); err != nil {
 		return fmt.Errorf("trial run to learn the shapes of its outputs: %s", plain(err))
 	}
+	var errs []error
 	for i, v := range values {
 		outs[i].Shape = v.GetShape().Clone()
 		if err := v.Destroy(); err != nil {
-			return fmt.Errorf("output %q: %w", outs[i].Name, err)
+			errs = append(errs, fmt.Errorf("output %q: %w", outs[i].Name, err))
 		}
-		for _, d := range outs[i].Shape {
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, o := range outs {
+		for _, d := range o.Shape {
 			if d < 1 {
-				return fmt.Errorf("output %q has shape %v on an empty picture: its size depends on what is seen; export the model with a fixed number of boxes", outs[i].Name, outs[i].Shape)
+				return fmt.Errorf("output %q has shape %v on an empty picture: its size depends on what is seen; export the model with a fixed number of boxes", o.Name, o.Shape)
 			}
 		}
 	}
@@ -145,6 +149,9 @@ func (s *Session) settle(so *ortgo.SessionOptions, in ortgo.Value, outs []detect
 }
 
 func (s *Session) bindOutput(out detect.TensorInfo) (ortgo.Value, error) {
+	if len(out.Shape) == 0 {
+		return nil, fmt.Errorf("output %q is one number without dimensions, which cannot be read; export the model without it, or with a dimension", out.Name)
+	}
 	v, mem, err := s.tensor(out)
 	if err != nil {
 		return nil, fmt.Errorf("output %q: %w", out.Name, err)

@@ -2,14 +2,25 @@ package ort
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
+
+	"gnomon/models/onnx"
 )
 
-// On a machine with an NVIDIA GPU, a runtime with the provider libraries beside it offers CUDA.
-func TestGPUProvider(t *testing.T) {
-	const device, library = "/dev/nvidiactl", "GNOMON_GPU_LIBRARY"
-	if _, err := os.Stat(device); err != nil {
-		t.Skip("needs an NVIDIA GPU: ", err)
+// gpuRuntime loads a GPU build of ONNX Runtime on a machine with an NVIDIA GPU, or skips.
+func gpuRuntime(t *testing.T) *Runtime {
+	t.Helper()
+	const library = "GNOMON_GPU_LIBRARY"
+	nodes, err := filepath.Glob("/dev/nvidia[0-9]*")
+	if jetson, e := filepath.Glob("/dev/nvhost-gpu"); e == nil {
+		nodes = append(nodes, jetson...)
+	}
+	if err != nil || len(nodes) == 0 {
+		t.Skip("needs an NVIDIA GPU: there is neither /dev/nvidia0 nor /dev/nvhost-gpu")
 	}
 	path := os.Getenv(library)
 	if path == "" {
@@ -19,10 +30,86 @@ func TestGPUProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = rt.Close() }()
-	for _, p := range rt.Providers() {
-		if p.Name == "cuda" && p.Err != nil {
-			t.Error(p.Err)
+	t.Cleanup(func() {
+		if err := rt.Close(); err != nil {
+			t.Error(err)
 		}
+	})
+	return rt
+}
+
+// gpuModel adds nine to its input, in a chain of nodes that CUDA and TensorRT both have.
+func gpuModel(t *testing.T) []byte {
+	t.Helper()
+	var nodes []onnx.Node
+	last := "x"
+	for i := range 9 {
+		next := "y"
+		if i < 8 {
+			next = "a" + string(rune('0'+i))
+		}
+		nodes = append(nodes, onnx.Node{OpType: "Add", Inputs: []string{last, "one"}, Outputs: []string{next}})
+		last = next
+	}
+	return build(t, value("x", "float32", 1, 3, 32, 32), value("y", "float32", 1, 3, 32, 32), []onnx.Tensor{onnx.Float32s("one", nil, 1)}, nodes...)
+}
+
+// On a GPU a model runs there and gives what it should, recorded or not, and Go's signal handlers stay.
+func TestGPU(t *testing.T) {
+	rt := gpuRuntime(t)
+	for _, row := range []struct {
+		name string
+		p    Providers
+	}{
+		{"cuda", Providers{Order: []string{CUDA, CPU}, Strict: true}},
+		{"cuda, recorded", Providers{Order: []string{CUDA, CPU}, Strict: true, Graph: true}},
+		{"tensorrt", Providers{Order: []string{TensorRT, CUDA, CPU}, Strict: true, Engines: t.TempDir(), SHA256: strings.Repeat("ab", 32)}},
+		{"tensorrt, half", Providers{Order: []string{TensorRT, CUDA, CPU}, Strict: true, FP16: true, Engines: t.TempDir(), SHA256: strings.Repeat("ab", 32)}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			front := row.p.Order[0]
+			if err := rt.try(front); err != nil {
+				t.Skipf("needs %s: %v", front, err)
+			}
+			before := flagsOf(t, syscall.SIGTERM)
+			sessions, err := rt.Open(SessionOptions{Name: "m", ONNX: gpuModel(t), Width: 32, Height: 32, Providers: row.p}, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeAll(t, sessions)
+			p := sessions[0].Placement()
+			if !slices.Equal(p.Providers, row.p.Order) || p.Nodes[front] == 0 || p.OnCPU() != 0 || len(p.Notes) > 0 {
+				t.Errorf("it runs on %s: %+v", p, p)
+			}
+			for n, s := range sessions {
+				if s.device == nil {
+					t.Error("its tensors are not in the memory of the GPU")
+				}
+				for round := range 5 {
+					in := floats(s.Input().Data)
+					for i := range in {
+						in[i] = float32((i+round)%128 + n)
+					}
+					out, err := s.Run(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, v := range out[0].Data {
+						if v != in[i]+9 { // small whole numbers: exact in half precision too
+							t.Fatalf("round %d: element %d is %v, want %v", round, i, v, in[i]+9)
+						}
+					}
+				}
+			}
+			if now := flagsOf(t, syscall.SIGTERM); now != before {
+				t.Errorf("signal handlers: flags %#x, before %#x", now, before)
+			}
+			if row.p.Engines != "" {
+				kept, err := filepath.Glob(filepath.Join(row.p.Engines, "*", "*", "*.engine"))
+				if err != nil || len(kept) == 0 {
+					t.Errorf("no engine is kept: %v", err)
+				}
+			}
+		})
 	}
 }

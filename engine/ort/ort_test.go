@@ -268,7 +268,7 @@ func TestRuntimeErrors(t *testing.T) {
 		{"no ONNX Runtime: set engine.library to the path of a libonnxruntime.so", RuntimeOptions{}},
 		{"no such file or directory", RuntimeOptions{Library: filepath.Join(dir, "none.so")}},
 		{"is a directory; name the file", RuntimeOptions{Library: dir}},
-		{"load ONNX Runtime from " + notLibrary, RuntimeOptions{Library: notLibrary}},
+		{"ONNX Runtime library (engine.library): " + notLibrary + " is not a library, or damaged", RuntimeOptions{Library: notLibrary}},
 		{"load the embedded ONNX Runtime: damaged", RuntimeOptions{Embedded: broken}},
 	}
 	for _, row := range rows {
@@ -298,7 +298,7 @@ func TestThroughFileAndByPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "private")
-	if err := throughFileIn(dir, embedded.Runtime); err != nil {
+	if _, err := throughFileIn(dir, embedded.Runtime); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {

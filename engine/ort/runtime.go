@@ -24,6 +24,9 @@ type RuntimeOptions struct {
 	Library string
 	// Embedded writes the embedded library to w. Needed when Library is empty.
 	Embedded func(w io.Writer) error
+	// Plugins are libraries with execution providers, by path. One that is of no use is an error only for the models that
+	// ask for it; Runtime.Providers says what is wrong with it.
+	Plugins []string
 	// PlainMalloc leaves C's memory allocator as it is, to measure against.
 	PlainMalloc bool
 }
@@ -31,12 +34,14 @@ type RuntimeOptions struct {
 // Runtime is the loaded library. A process has at most one at a time.
 type Runtime struct {
 	library string
+	api     api
+	plugins []*plugin    // never changes before Close
 	live    atomic.Int64 // bytes of C memory held by sessions
 	closed  atomic.Bool
 }
 
-// NewRuntime loads the library and starts the runtime's environment. The embedded library goes through memory
-// only; where the kernel refuses that, through a private file that is removed before NewRuntime returns.
+// NewRuntime loads the library, starts the runtime's environment and registers the plugins. The embedded library goes
+// through memory only; where the kernel refuses that, through a private file that is removed before NewRuntime returns.
 func NewRuntime(o RuntimeOptions) (*Runtime, error) {
 	if ortgo.IsInitialized() {
 		return nil, errors.New("ONNX Runtime is loaded already: a process can hold one at a time")
@@ -44,30 +49,41 @@ func NewRuntime(o RuntimeOptions) (*Runtime, error) {
 	if !o.PlainMalloc {
 		tuneMalloc()
 	}
+	r, err := load(o)
+	if err != nil {
+		return nil, err
+	}
+	r.register(o.Plugins)
+	return r, nil
+}
+
+func load(o RuntimeOptions) (*Runtime, error) {
 	if o.Library != "" {
 		if err := checkLibrary(o.Library); err != nil {
 			return nil, err
 		}
-		if err := initialise(o.Library); err != nil {
+		table, err := initialise(o.Library)
+		if err != nil {
 			return nil, fmt.Errorf("load ONNX Runtime from %s: %w", o.Library, err)
 		}
-		return &Runtime{library: o.Library}, nil
+		return &Runtime{library: o.Library, api: table}, nil
 	}
 	if o.Embedded == nil {
 		return nil, errors.New("no ONNX Runtime: set engine.library to the path of a libonnxruntime.so")
 	}
-	memErr := throughMemory(o.Embedded)
+	table, memErr := throughMemory(o.Embedded)
 	if memErr == nil {
-		return &Runtime{library: embeddedLibrary}, nil
+		return &Runtime{library: embeddedLibrary, api: table}, nil
 	}
 	var kernel *refusedError
 	if !errors.As(memErr, &kernel) {
 		return nil, fmt.Errorf("load the embedded ONNX Runtime: %w", memErr)
 	}
-	if err := throughFile(o.Embedded); err != nil {
+	table, err := throughFile(o.Embedded)
+	if err != nil {
 		return nil, fmt.Errorf("load the embedded ONNX Runtime: %w (and from memory: %w)", err, memErr)
 	}
-	return &Runtime{library: embeddedLibrary}, nil
+	return &Runtime{library: embeddedLibrary, api: table}, nil
 }
 
 // Library tells where the library came from: a path, or embeddedLibrary.
@@ -84,80 +100,34 @@ func (r *Runtime) Close() error {
 	if r.closed.Swap(true) {
 		return nil
 	}
-	if err := ortgo.DestroyEnvironment(); err != nil {
-		return fmt.Errorf("end ONNX Runtime: %w", err)
+	err := r.unregister()
+	if e := ortgo.DestroyEnvironment(); e != nil {
+		err = errors.Join(err, fmt.Errorf("end ONNX Runtime: %w", e))
 	}
-	return nil
-}
-
-// Provider tells whether an execution provider can be used here.
-type Provider struct {
-	Name string
-	Err  error // why not; nil when it can
-}
-
-// Providers tries the execution providers that gnomon knows.
-func (r *Runtime) Providers() []Provider {
-	if r.library == embeddedLibrary { // it is in no folder in which it could find provider libraries
-		return []Provider{{Name: "cpu"}, {Name: "cuda", Err: errEmbedded}, {Name: "tensorrt", Err: errEmbedded}}
-	}
-	return []Provider{
-		{Name: "cpu"},
-		{Name: "cuda", Err: tryProvider(appendCUDA)},
-		{Name: "tensorrt", Err: tryProvider(appendTensorRT)},
-	}
+	return err
 }
 
 // embeddedLibrary is what Library returns for the library inside the binary.
 const embeddedLibrary = "embedded"
-
-var errEmbedded = errors.New("the library inside the binary runs on the CPU; name a GPU build of ONNX Runtime, with its provider libraries beside it")
-
-func tryProvider(add func(*ortgo.SessionOptions) error) error {
-	so, err := ortgo.NewSessionOptions()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = so.Destroy() }()
-	return add(so)
-}
-
-func appendCUDA(so *ortgo.SessionOptions) error {
-	o, err := ortgo.NewCUDAProviderOptions()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = o.Destroy() }()
-	return so.AppendExecutionProviderCUDA(o)
-}
-
-func appendTensorRT(so *ortgo.SessionOptions) error {
-	o, err := ortgo.NewTensorRTProviderOptions()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = o.Destroy() }()
-	return so.AppendExecutionProviderTensorRT(o)
-}
 
 // telemetryOff are the variables by which ONNX Runtime's own telemetry is switched off before it begins: the one that
 // 1.29 knows and the one of later versions. Its interface has a switch too, but only for an environment that exists,
 // and by then a device id is on the disk and a first report on its way.
 var telemetryOff = [...]string{"ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"}
 
-func initialise(path string) error {
+func initialise(path string) (api, error) {
 	// A device reports to its owner and to nobody else.
 	for _, name := range telemetryOff {
 		if err := os.Setenv(name, "1"); err != nil {
-			return fmt.Errorf("switch off the telemetry of ONNX Runtime: %w", err)
+			return api{}, fmt.Errorf("switch off the telemetry of ONNX Runtime: %w", err)
 		}
 	}
 	ortgo.SetSharedLibraryPath(path)
 	// What the runtime writes to stderr by itself comes back as an error where it matters.
 	if err := ortgo.InitializeEnvironment(ortgo.WithLogLevelFatal()); err != nil {
-		return errors.New(explainLoad(err.Error()))
+		return api{}, errors.New(explainLoad(err.Error()))
 	}
-	return nil
+	return findAPI(path), nil
 }
 
 // explainLoad adds what to do to the loader's most common complaints.
@@ -179,6 +149,9 @@ func checkLibrary(path string) error {
 	case st.IsDir():
 		return fmt.Errorf("ONNX Runtime library (engine.library): %s is a directory; name the file, such as %s", path, filepath.Join(path, "libonnxruntime.so"))
 	}
+	if err := checkELF(path, "OrtGetApiBase"); err != nil {
+		return fmt.Errorf("ONNX Runtime library (engine.library): %w", err)
+	}
 	return nil
 }
 
@@ -190,36 +163,37 @@ func (e *refusedError) Unwrap() error { return e.err }
 
 // throughMemory loads the library from an anonymous file in memory. The descriptor may be closed once the loader
 // has mapped it.
-func throughMemory(embedded func(io.Writer) error) error {
+func throughMemory(embedded func(io.Writer) error) (api, error) {
 	fd, err := unix.MemfdCreate("onnxruntime", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // kernels before 6.3 do not know MFD_EXEC
 		fd, err = unix.MemfdCreate("onnxruntime", unix.MFD_CLOEXEC)
 	}
 	if err != nil {
-		return &refusedError{fmt.Errorf("memfd_create: %w", err)}
+		return api{}, &refusedError{fmt.Errorf("memfd_create: %w", err)}
 	}
 	f := os.NewFile(uintptr(fd), "onnxruntime")
 	defer func() { _ = f.Close() }()
 	if err := embedded(f); err != nil {
-		return err
+		return api{}, err
 	}
-	if err := initialise(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
-		return &refusedError{err}
+	table, err := initialise(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return api{}, &refusedError{err}
 	}
-	return nil
+	return table, nil
 }
 
 // throughFile loads the library from a private file, removed as soon as it is mapped.
-func throughFile(embedded func(io.Writer) error) error {
+func throughFile(embedded func(io.Writer) error) (api, error) {
 	var errs []error
 	for _, dir := range privateDirs() {
-		err := throughFileIn(dir, embedded)
+		table, err := throughFileIn(dir, embedded)
 		if err == nil {
-			return nil
+			return table, nil
 		}
 		errs = append(errs, err)
 	}
-	return fmt.Errorf("%w; set TMPDIR to a directory from which programs may be run", errors.Join(errs...))
+	return api{}, fmt.Errorf("%w; set TMPDIR to a directory from which programs may be run", errors.Join(errs...))
 }
 
 func privateDirs() []string {
@@ -230,18 +204,18 @@ func privateDirs() []string {
 	return dirs
 }
 
-func throughFileIn(dir string, embedded func(io.Writer) error) error {
+func throughFileIn(dir string, embedded func(io.Writer) error) (api, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return api{}, err
 	}
 	f, err := os.CreateTemp(dir, "onnxruntime-*.so") // mode 0600
 	if err != nil {
-		return err
+		return api{}, err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	err = errors.Join(embedded(f), f.Chmod(0o500), f.Close())
 	if err != nil {
-		return err
+		return api{}, err
 	}
 	return initialise(f.Name())
 }

@@ -29,6 +29,12 @@ type SessionOptions struct {
 	Threads  int           // intra-op threads; 0 or 1: the calling thread does all the work
 	Spinning bool          // idle intra-op threads spin instead of sleeping: lower latency, a busy core
 	Deadline time.Duration // for one run; 0: DefaultDeadline
+
+	Providers Providers // where it is to run
+
+	// Progress is called from another goroutine every ten seconds while a session is being made, with the provider in
+	// front and the time that it has taken so far: TensorRT builds for minutes. It may be nil.
+	Progress func(provider string, elapsed time.Duration)
 }
 
 // Session is a loaded model with one input and its outputs bound to memory of its own. It satisfies
@@ -39,13 +45,17 @@ type Session struct {
 	run      *ortgo.AdvancedSession
 	runOpts  *ortgo.RunOptions
 	input    engine.Input
-	inName   string
+	feeds    feeds
+	settled  bool // the sizes of outputs were learnt from a run
 	tensors  []*ortgo.CustomDataTensor
 	memory   [][]byte
 	outputs  []detect.Tensor
 	narrow   []narrowOutput // outputs that are converted to float32 after each run
 	watchdog *time.Timer
 	fired    chan struct{} // the watchdog's hand-shake: it has set the terminate flag
+
+	placement Placement
+	device    *deviceMemory // nil: the runtime copies what has to get to a GPU and back
 
 	interrupted atomic.Bool
 }
@@ -56,76 +66,8 @@ type narrowOutput struct {
 	typ   detect.ElementType
 }
 
-// Open loads a model n times, as n sessions that may run side by side. The caller closes them before the runtime.
-// Errors name the model and the input or output that they are about.
-func (r *Runtime) Open(o SessionOptions, n int) ([]*Session, error) {
-	if o.Deadline <= 0 {
-		o.Deadline = DefaultDeadline
-	}
-	var sessions []*Session
-	var ins, outs []detect.TensorInfo
-	for range n {
-		s := &Session{rt: r, o: o, fired: make(chan struct{}, 1)}
-		sessions = append(sessions, s)
-		var err error
-		if ins == nil {
-			ins, outs, err = s.describe()
-		}
-		if err == nil {
-			err = s.open(ins, outs)
-		}
-		if err != nil {
-			errs := []error{fmt.Errorf("model %s: %w", o.Name, err)}
-			for _, s := range sessions {
-				errs = append(errs, s.Close())
-			}
-			return nil, errors.Join(errs...)
-		}
-	}
-	for _, s := range sessions {
-		s.o.ONNX = nil // the runtime has its own copy
-	}
-	return sessions, nil
-}
-
-// open binds the tensors and loads the model. It fills in the shapes of outs that the model leaves open.
-func (s *Session) open(ins, outs []detect.TensorInfo) error {
-	so, err := s.options()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = so.Destroy() }()
-	in, err := s.bindInput(ins)
-	if err != nil {
-		return err
-	}
-	if err := s.settle(so, in, outs); err != nil {
-		return err
-	}
-	var names []string
-	var values []ortgo.Value
-	for _, out := range outs {
-		v, err := s.bindOutput(out)
-		if err != nil {
-			return err
-		}
-		names, values = append(names, out.Name), append(values, v)
-	}
-	if s.runOpts, err = ortgo.NewRunOptions(); err != nil {
-		return fmt.Errorf("run options: %w", err)
-	}
-	inNames, inValues := []string{s.inName}, []ortgo.Value{in}
-	s.run, err = ortgo.NewAdvancedSessionWithONNXData(s.o.ONNX, inNames, names, inValues, values, so)
-	if err != nil {
-		return fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
-	}
-	s.watchdog = time.AfterFunc(time.Hour, func() {
-		_ = s.runOpts.Terminate()
-		s.fired <- struct{}{}
-	})
-	s.watchdog.Stop()
-	return nil
-}
+// Placement tells where the model runs. What it holds is shared by the sessions of a model and must not be changed.
+func (s *Session) Placement() Placement { return s.placement }
 
 func (s *Session) options() (*ortgo.SessionOptions, error) {
 	so, err := ortgo.NewSessionOptions()
@@ -172,7 +114,7 @@ func (s *Session) Run(ctx context.Context) ([]detect.Tensor, error) {
 		return nil, fmt.Errorf("model %s: %w", s.o.Name, engine.ErrInterrupted)
 	}
 	s.watchdog.Reset(s.o.Deadline)
-	err := s.run.RunWithOptions(s.runOpts)
+	err := s.execute()
 	expired := false
 	if !s.watchdog.Stop() {
 		<-s.fired
@@ -189,7 +131,7 @@ func (s *Session) Run(ctx context.Context) ([]detect.Tensor, error) {
 	case err != nil && expired:
 		return nil, fmt.Errorf("model %s: %w (%v; see engine.run_timeout)", s.o.Name, engine.ErrDeadline, s.o.Deadline)
 	case err != nil:
-		return nil, fmt.Errorf("model %s: run: %s", s.o.Name, plain(err))
+		return nil, fmt.Errorf("model %s: run: %s%s", s.o.Name, plain(err), s.hint())
 	}
 	for _, n := range s.narrow {
 		if err := widen(s.outputs[n.index].Data, n.raw, n.typ); err != nil {
@@ -197,6 +139,14 @@ func (s *Session) Run(ctx context.Context) ([]detect.Tensor, error) {
 		}
 	}
 	return s.outputs, nil
+}
+
+// execute runs the session, by way of the GPU's memory where it has some.
+func (s *Session) execute() error {
+	if s.device != nil {
+		return s.device.run()
+	}
+	return s.run.RunWithOptions(s.runOpts)
 }
 
 // Interrupt stops a run in progress; it and every later one return an error that wraps engine.ErrInterrupted.
@@ -214,6 +164,8 @@ func (s *Session) Close() error {
 	if s.watchdog != nil {
 		s.watchdog.Stop()
 	}
+	s.device.close()
+	s.device = nil
 	if s.run != nil {
 		errs = append(errs, s.run.Destroy())
 		s.run = nil

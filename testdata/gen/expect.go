@@ -74,6 +74,9 @@ func meets(m model, p picture) (bool, error) {
 		return false, nil
 	}
 	for _, o := range p.objects {
+		if m.redsOnly && o.class != red {
+			return false, nil
+		}
 		x1, y1 := t.Forward(float32(o.box[0]), float32(o.box[1]))
 		x2, y2 := t.Forward(float32(o.box[2]), float32(o.box[3]))
 		if !m.grid.has(x1, y1, x2, y2) {

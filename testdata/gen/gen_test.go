@@ -66,14 +66,14 @@ func TestFilesAreWhatTheGeneratorMakes(t *testing.T) {
 		t.Errorf("the files have %d bytes, at most %d are agreed", total, most)
 	}
 	for _, folder := range []string{"models", "hostile", "pictures"} {
-		entries, err := os.ReadDir(filepath.Join(root, folder))
+		err := fs.WalkDir(os.DirFS(root), folder, func(name string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() && want[name] == nil {
+				t.Errorf("%s is not made by the generator; remove it or teach the generator", name)
+			}
+			return err
+		})
 		if err != nil {
 			t.Fatal(err)
-		}
-		for _, e := range entries {
-			if want[folder+"/"+e.Name()] == nil {
-				t.Errorf("%s/%s is not made by the generator; remove it or teach the generator", folder, e.Name())
-			}
 		}
 	}
 }
@@ -126,7 +126,8 @@ func TestModelsAreRead(t *testing.T) {
 	want := map[string]detect.Family{
 		"yolov8": detect.YOLOv8, "yolov8_square": detect.YOLOv8, "yolov5": detect.YOLOv5, "end_to_end": detect.EndToEnd,
 		"yolox": detect.YOLOX, "nanodet": detect.NanoDet, "nhwc": detect.YOLOv8, "uint8": detect.YOLOv8,
-		"float16": detect.YOLOv8, "dynamic": detect.YOLOv8, "nan": detect.YOLOv8,
+		"float16": detect.YOLOv8, "dynamic": detect.YOLOv8, "nan": detect.YOLOv8, "nanodet_plus": detect.NanoDet,
+		"rtdetr": detect.RTDETR, "rfdetr": detect.RFDETR, "yunet": detect.YuNet, "ssd": detect.SSD,
 	}
 	files := made(t)
 	for _, m := range allModels() {
@@ -160,7 +161,7 @@ func TestModelsAreRead(t *testing.T) {
 			if spec.Width != m.grid.width || spec.Height != m.grid.height || spec.Resize != m.resize {
 				t.Errorf("input %dx%d %s, want %dx%d %s", spec.Width, spec.Height, spec.Resize, m.grid.width, m.grid.height, m.resize)
 			}
-			if diff := cmp.Diff(classes(), spec.Labels); diff != "" {
+			if diff := cmp.Diff(m.labels(), spec.Labels); diff != "" {
 				t.Errorf("labels (-want +got):\n%s", diff)
 			}
 		})
@@ -238,6 +239,8 @@ func TestMeets(t *testing.T) {
 		{"nanodet", at(128, 128, 32, 16, 64, 32), false}, // stretched
 		{"nanodet", at(128, 128, 32, 16, 48, 32), true},
 		{"unknown_head", at(256, 128, 32, 16, 64, 32), false},
+		{"yunet", at(256, 128, 32, 16, 64, 32), true},
+		{"yunet", picture{width: 256, height: 128, objects: []object{{green, [4]int{32, 16, 64, 32}, strong()}}}, false},
 	} {
 		got, err := meets(byName[tt.model], tt.picture)
 		if err != nil || got != tt.want {
@@ -251,7 +254,7 @@ func TestMeets(t *testing.T) {
 
 // The colour of an object gives the score that is expected, by the formula in vision.go, in every encoding.
 func TestStrengths(t *testing.T) {
-	for name, e := range map[string]encoding{"rgb01": rgb01(), "rgb255": rgb255(), "bgr255": bgr255(), "nanodet": bgrNanoDet()} {
+	for name, e := range map[string]encoding{"rgb01": rgb01(), "rgb255": rgb255(), "bgr255": bgr255(), "nanodet": bgrNanoDet(), "imagenet": rgbImageNet()} {
 		weights, bias := e.strengths()
 		for class := range 3 {
 			o := object{class: class, paint: medium()}

@@ -80,7 +80,6 @@ func (g *graph) yolov5(s seen, d grid) string {
 
 // endToEnd is rows of x1, y1, x2, y2, score and class: 1 x rows x 6.
 func (g *graph) endToEnd(s seen, d grid) string {
-	const float32Code = 1
 	byRow := g.transpose(g.flat(s, d), 0, 2, 1)
 	class := g.op("ArgMax", []string{byRow}, onnx.Int("axis", 2), onnx.Int("keepdims", 1))
 	return g.concat(2, g.boxes(d, true, corners), g.maxOf(byRow, 2), g.cast(class, float32Code))
@@ -125,7 +124,7 @@ func (g *graph) yolox(s seen, d grid) string {
 // nanodet adds the six outputs of NanoDet: for each stride scores, 1 x cells x 3, and 4 times 8 logits, whose
 // expectation after a softmax is how many strides the left, top, right and bottom are away from the cell's centre.
 func (g *graph) nanodet(s seen, d grid) {
-	const bins = 8
+	const bins = nanodetBins
 	var regressions [sizes]string
 	for size, stride := range strides() {
 		columns, rows := d.cells(size)
@@ -153,6 +152,37 @@ func (g *graph) nanodet(s seen, d grid) {
 		columns, rows := d.cells(size)
 		g.output("reg_"+strconv.Itoa(stride), regressions[size], "float32", 1, rows*2*columns, 4*bins)
 	}
+}
+
+// nanodetBins is how many bins a distance has.
+const nanodetBins = 8
+
+// nanodetPlus is scores and bins of all strides in rows, from the corners of the cells: 1 x cells x 35. The fourth
+// stride, 64, has two cells that see nothing.
+func (g *graph) nanodetPlus(s seen, d grid) string {
+	var parts []string
+	for size := range s {
+		columns, rows := d.cells(size)
+		cells := rows * 2 * columns
+		left, right := 0, 2 // the rectangle reaches over the cell on the right
+		if reporter(size) {
+			left, right = 1, 1
+		}
+		var logits []float32
+		for _, distance := range []int{left, 0, right, 1} {
+			for bin := range nanodetBins {
+				logit := float32(-12)
+				if bin == distance {
+					logit = 12
+				}
+				logits = append(logits, logit)
+			}
+		}
+		bins := g.op("Expand", []string{g.floats([]int64{1, 1, 4 * nanodetBins}, logits...), g.ints(1, cells, 4*nanodetBins)})
+		scores := g.transpose(g.reshape(g.spread(s, size, d), 1, 3, cells), 0, 2, 1)
+		parts = append(parts, g.concat(2, scores, bins))
+	}
+	return g.concat(1, append(parts, g.op("Expand", []string{g.floats([]int64{1, 1, 1}, 0), g.ints(1, 2, 3+4*nanodetBins)}))...)
 }
 
 // dynamic is yolov8 for pictures of any size: the rectangles are counted from the shape at run time.

@@ -36,7 +36,6 @@ func hostileModels() []model {
 // crash divides the least whole number by -1. The result has no room in 64 bits, and x86 processors raise the exception
 // of a division by zero. Both are constant, so the runtime computes it while it loads the model.
 func (g *graph) crash(string) string {
-	const float32Code = 1
 	return g.cast(g.op("Div", []string{g.axis(math.MinInt64), g.axis(-1)}), float32Code)
 }
 

@@ -81,4 +81,39 @@ input: {width: 256, height: 128}
 labels: [red, gardener's green, blue]
 licence: Apache-2.0
 `
+	nanodetPlusManifest = `name: test-nanodet-plus
+version: "1"
+family: nanodet
+resize: stretch
+labels: [red, gardener's green, blue]
+licence: Apache-2.0
+`
+	rtdetrManifest = `name: test-rtdetr
+version: "1"
+labels: [red, gardener's green, blue]
+score_threshold: 0.25
+licence: Apache-2.0
+`
+	rfdetrManifest = `# The last of four columns has no label.
+name: test-rfdetr
+version: "1"
+labels: [red, gardener's green, blue]
+score_threshold: 0.25
+licence: Apache-2.0
+`
+	yunetManifest = `# Without labels its only class would be called face.
+name: test-yunet
+version: "1"
+input: {width: 128, height: 64}
+labels: [red]
+score_threshold: 0.25
+licence: Apache-2.0
+`
+	ssdManifest = `name: test-ssd
+version: "1"
+input: {width: 128, height: 64}
+labels: [red, gardener's green, blue]
+score_threshold: 0.25
+licence: Apache-2.0
+`
 )

@@ -21,6 +21,7 @@ type model struct {
 	build    func(g *graph, d grid)
 
 	sees     bool // finds the objects in expect.json
+	redsOnly bool // has one class, red, and does not see the others
 	dazzling bool // its scores are not finite where a picture is bright
 }
 
@@ -76,8 +77,19 @@ func (g *graph) picture(d grid) string {
 	return "images"
 }
 
+// labels are the names of the model's classes.
+func (m *model) labels() []string {
+	if m.redsOnly {
+		return classes()[:1]
+	}
+	return classes()
+}
+
 // allModels is the list of test models.
-func allModels() []model {
+func allModels() []model { return append(plainModels(), namedModels()...) }
+
+// plainModels are those whose outputs are told apart by their shapes.
+func plainModels() []model {
 	wide := grid{width: 128, height: 64, scale: 1}
 	square := grid{width: 64, height: 64, scale: 1}
 	large := grid{width: 256, height: 128, scale: 2}
@@ -126,6 +138,14 @@ func allModels() []model {
 			},
 		},
 		{
+			name: "nanodet_plus", about: "NanoDet-Plus layout: scores and distance bins of strides 8 to 64 in one output; anchors are the corners of cells",
+			grid: wide, resize: letterbox.Stretch, metadata: licence(), manifest: nanodetPlusManifest, sees: true,
+			build: func(g *graph, d grid) {
+				out := g.nanodetPlus(g.look(g.picture(d), bgrNanoDet(), d), d)
+				g.output("output", out, "float32", 1, 2*d.rows()+2, 3+4*nanodetBins)
+			},
+		},
+		{
 			name: "nhwc", about: "YOLOv8 layout of the output, but the input lies channels-last; BGR, 0 to 255",
 			grid: wide, resize: letterbox.Center, metadata: licence(), manifest: nhwcManifest, sees: true,
 			build: func(g *graph, d grid) {
@@ -138,7 +158,6 @@ func allModels() []model {
 			name: "uint8", about: "YOLOv8 layout of the output, but the input is bytes and lies channels-last",
 			grid: wide, resize: letterbox.Center, metadata: licence(), manifest: uint8Manifest, sees: true,
 			build: func(g *graph, d grid) {
-				const float32Code = 1
 				g.Inputs = append(g.Inputs, value("image", "uint8", 1, int64(d.height), int64(d.width), 3))
 				x := g.transpose(g.cast("image", float32Code), 0, 3, 1, 2)
 				g.output("output", g.yolov8(g.look(x, rgb255(), d), d), "float32", 1, 7, d.rows())
@@ -148,7 +167,6 @@ func allModels() []model {
 			name: "float16", about: "YOLOv8 layout; input and output are float16",
 			grid: wide, resize: letterbox.Center, metadata: ultralytics(wide, onnx.Property{Key: "half", Value: "True"}), sees: true,
 			build: func(g *graph, d grid) {
-				const float32Code, float16Code = 1, 10
 				g.Inputs = append(g.Inputs, value("images", "float16", 1, 3, int64(d.height), int64(d.width)))
 				found := g.yolov8(g.look(g.cast("images", float32Code), rgb01(), d), d)
 				g.output("output0", g.cast(found, float16Code), "float16", 1, 7, d.rows())

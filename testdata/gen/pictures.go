@@ -10,7 +10,7 @@ import (
 
 // picture is a test picture: coloured rectangles on grey.
 type picture struct {
-	name, about   string
+	name, about   string // the name may have a folder
 	width, height int
 	objects       []object
 	glare         image.Rectangle // a white area, nothing that anybody is to find
@@ -136,6 +136,30 @@ func allPictures() []picture {
 			name: "bright_256x128.png", about: "one object and a white area, where one model gives NaN", width: 256, height: 128,
 			objects: []object{{red, [4]int{32, 16, 64, 32}, strong()}},
 			glare:   image.Rect(128, 64, 160, 80),
+		},
+		{
+			name: "reds/wide_256x128.png", about: "twice the usual input, all red: for the model of one class", width: 256, height: 128,
+			objects: []object{
+				{red, [4]int{0, 0, 32, 16}, strong()},
+				{red, [4]int{96, 32, 128, 48}, weak()},
+				{red, [4]int{192, 0, 256, 32}, medium()},
+				{red, [4]int{128, 64, 256, 128}, strong()},
+			},
+		},
+		{
+			name: "reds/native_128x64.png", about: "the size of the input, all red", width: 128, height: 64,
+			objects: []object{
+				{red, [4]int{112, 0, 128, 8}, weak()},
+				{red, [4]int{32, 16, 64, 32}, strong()},
+				{red, [4]int{0, 32, 64, 64}, medium()},
+			},
+		},
+		{
+			name: "reds/square_128x128.png", about: "bars at the side, all red", width: 128, height: 128,
+			objects: []object{
+				{red, [4]int{32, 0, 64, 16}, strong()},
+				{red, [4]int{64, 32, 128, 64}, weak()},
+			},
 		},
 		{name: "empty_256x128.png", about: "nothing but grey: nothing to find", width: 256, height: 128},
 	}

@@ -35,6 +35,11 @@ func bgr255() encoding { return encoding{bgr: true, scale: 1, std: [3]float32{1,
 
 func rgb255() encoding { return encoding{scale: 1, std: [3]float32{1, 1, 1}} }
 
+// rgbImageNet is mean and standard deviation of ImageNet for pixels from 0 to 1.
+func rgbImageNet() encoding {
+	return encoding{scale: 1. / 255, mean: [3]float32{0.485, 0.456, 0.406}, std: [3]float32{0.229, 0.224, 0.225}}
+}
+
 // bgrNanoDet is NanoDet's: mean and standard deviation of ImageNet.
 func bgrNanoDet() encoding {
 	return encoding{bgr: true, scale: 1, mean: [3]float32{103.53, 116.28, 123.675}, std: [3]float32{57.375, 57.12, 58.395}}

@@ -226,7 +226,7 @@ func TestCheck(t *testing.T) {
 				"testdata/gen/parts/p.go":      source("parts", "gnomon/models/onnx"),
 				"testdata/gen/testdata/bad.go": "not Go",
 			},
-			want: []string{"testdata/gen imports gnomon/config (testdata/gen/main.go:3): testdata/gen may import only models, models/onnx, config/yamldoc, engine/letterbox (makes test data)" + archDocs},
+			want: []string{"testdata/gen imports gnomon/config (testdata/gen/main.go:3): testdata/gen may import only models, models/onnx, config/yamldoc, engine/detect, engine/letterbox (makes test data)" + archDocs},
 		},
 	}
 	for _, tt := range tests {
