@@ -86,11 +86,11 @@ lint: test-packages ## formatting, vet, staticcheck and the import rules
 fmt: native ## format the Go sources
 	@. $(ENV) && third_party/lint/lint.sh --fix
 
-bench: native ## micro-benchmarks of the hot path
-	@. $(ENV) && go test -run '^$$' -bench . -benchmem ./engine/... 
+bench: build ## gnomon against its targets and other programs: BENCH_MODELS=DIR names models, BENCHFLAGS=--help lists flags
+	@. $(ENV) && third_party/bench.sh $(BENCHFLAGS)
 
-gpu-test: native ## checks that need an NVIDIA GPU; skips with a reason where there is none
-	@. $(ENV) && go test -count=1 -run GPU -v ./engine/ort
+gpu-test: native ## checks that need an NVIDIA GPU and GNOMON_GPU_LIBRARY, a GPU build of ONNX Runtime; skips with a reason
+	@. $(ENV) && go test -count=1 -run '^TestGPU$$' -v ./engine/ort
 
 clean: ## remove what builds left in the clone; the cache stays
 	@rm -rf bin .native

@@ -36,7 +36,7 @@ const (
 )
 
 func benchCommand() *cobra.Command {
-	return group("bench", "Measure gnomon on this machine", "  gnomon bench swap --from a.onnx --to b.onnx", benchSwapCommand())
+	return benchRunCommand(benchSwapCommand(), benchCamerasCommand(), benchCompareCommand())
 }
 
 // swapBench exchanges two models again and again while frames flow.

@@ -212,8 +212,10 @@ func renderEvaluations(out io.Writer, all []evaluation) {
 	first := all[0]
 	for _, e := range all[1:] {
 		diff := func(a, b float64) string { return fmt.Sprintf("%+.4f", a-b) }
-		t.AppendRow(table.Row{e.File + " - " + first.File, diff(e.AP, first.AP), diff(e.AP50, first.AP50), diff(e.AP75, first.AP75), diff(e.APs, first.APs),
-			diff(e.APm, first.APm), diff(e.APl, first.APl), "", "", times(e.MsPerImage["infer"], first.MsPerImage["infer"]), ""})
+		t.AppendRow(table.Row{
+			e.File + " - " + first.File, diff(e.AP, first.AP), diff(e.AP50, first.AP50), diff(e.AP75, first.AP75), diff(e.APs, first.APs),
+			diff(e.APm, first.APm), diff(e.APl, first.APl), "", "", times(e.MsPerImage["infer"], first.MsPerImage["infer"]), "",
+		})
 	}
 	t.Render()
 }

@@ -64,7 +64,7 @@ func program() *cobra.Command {
 		runCommand(),      // the agent: sources -> model -> MQTT
 		detectCommand(),   // pictures and video in; a table, JSON or annotated pictures out
 		modelsCommand(),   // what a model file is and how it will be read
-		benchCommand(),    // what an exchange of models costs
+		benchCommand(),    // speed, cameras, what changed, what an exchange of models costs
 		evalCommand(),     // COCO accuracy of a model
 		configCommand(),   // check a configuration, print the default and the schema
 		devcloudCommand(), // the AWS side on this machine, to try deployments out

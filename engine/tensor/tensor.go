@@ -257,7 +257,7 @@ func (p *Preprocessor) makeStore(in engine.Input) {
 		c := p.channel(bgr)
 		s.place[bgr] = C.int32_t(c)
 		s.sub[bgr], s.div[bgr] = p.affine(c)
-		s.inverse[bgr] = C.int32_t(C.gnomon_inverse(s.sub[bgr], s.div[bgr]))
+		s.inverse[bgr] = C.gnomon_inverse(s.sub[bgr], s.div[bgr])
 		for v := range 256 {
 			tables[256*bgr+v] = C.uint16_t(p.bits(p.value(uint8(v), c), in.Type))
 		}
