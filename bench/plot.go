@@ -2,8 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"html/template"
-	"io"
 	"math"
 	"strings"
 )
@@ -58,14 +56,26 @@ func (p *plot) text(x, y float64, anchor, class, text string) {
 // round keeps the file small: a tenth of a pixel is nobody's business.
 func round(v float64) float64 { return math.Round(10*v) / 10 }
 
-// plotSVG draws a plot: shapes first, texts over them.
-const plotSVG = `{{define "plot"}}<svg viewBox="0 0 {{.Width}} {{.Height}}" width="{{.Width}}" role="img" aria-label="{{.Label}}">
-{{range .Lines}}<line x1="{{.X1}}" y1="{{.Y1}}" x2="{{.X2}}" y2="{{.Y2}}" class="{{.Class}}"/>
-{{end}}{{range .Rects}}<rect x="{{.X}}" y="{{.Y}}" width="{{.W}}" height="{{.H}}" rx="2" class="{{.Class}}"><title>{{.Title}}</title></rect>
-{{end}}{{range .Paths}}<polyline points="{{.Points}}" class="{{.Class}}"/>
-{{end}}{{range .Dots}}<circle cx="{{.X}}" cy="{{.Y}}" r="{{.R}}" class="{{.Class}}"><title>{{.Title}}</title></circle>
-{{end}}{{range .Texts}}<text x="{{.X}}" y="{{.Y}}" text-anchor="{{.Anchor}}" class="{{.Class}}">{{.Text}}</text>
-{{end}}</svg>{{end}}`
+// write draws the plot: shapes first, texts over them.
+func (p *plot) write(to page) {
+	to.put("<svg viewBox=\"0 0 %v %v\" width=\"%v\" role=\"img\" aria-label=\"%v\">\n", p.Width, p.Height, p.Width, p.Label)
+	for _, l := range p.Lines {
+		to.put("<line x1=\"%v\" y1=\"%v\" x2=\"%v\" y2=\"%v\" class=\"%v\"/>\n", l.X1, l.Y1, l.X2, l.Y2, l.Class)
+	}
+	for _, r := range p.Rects {
+		to.put("<rect x=\"%v\" y=\"%v\" width=\"%v\" height=\"%v\" rx=\"2\" class=\"%v\"><title>%v</title></rect>\n", r.X, r.Y, r.W, r.H, r.Class, r.Title)
+	}
+	for _, l := range p.Paths {
+		to.put("<polyline points=\"%v\" class=\"%v\"/>\n", l.Points, l.Class)
+	}
+	for _, d := range p.Dots {
+		to.put("<circle cx=\"%v\" cy=\"%v\" r=\"%v\" class=\"%v\"><title>%v</title></circle>\n", d.X, d.Y, d.R, d.Class, d.Title)
+	}
+	for _, t := range p.Texts {
+		to.put("<text x=\"%v\" y=\"%v\" text-anchor=\"%v\" class=\"%v\">%v</text>\n", t.X, t.Y, t.Anchor, t.Class, t.Text)
+	}
+	to.put("</svg>\n")
+}
 
 // Measures of the plots in pixels.
 const (
@@ -218,18 +228,4 @@ func stageDots(r *SpeedResult) *plot {
 		}
 	}
 	return p
-}
-
-// WriteHTML writes the report as one page that needs nothing else: no script, no network, no font.
-func WriteHTML(w io.Writer, r *SpeedReport) error {
-	t, err := template.New("report").Parse(plotSVG + reportHTML)
-	if err != nil {
-		return err
-	}
-	page := reportPage{SpeedReport: r, Bars: speedBars(r.Results)}
-	for i := range r.Results {
-		x := &r.Results[i]
-		page.Sections = append(page.Sections, reportSection{SpeedResult: x, Title: x.title(), Rounds: roundLines(x), Stages: stageDots(x)})
-	}
-	return t.ExecuteTemplate(w, "report", page)
 }

@@ -1,47 +1,59 @@
 package bench
 
-import "fmt"
+import (
+	"bufio"
+	"fmt"
+	"html"
+	"io"
+)
 
-// reportPage is what the template of the report gets.
-type reportPage struct {
-	*SpeedReport
-	Bars     *plot
-	Sections []reportSection
+// page writes HTML. It is written out by hand: with the template packages the linker can leave out no method of any type,
+// which makes the program a tenth larger. Everything but formats is escaped.
+type page struct{ w *bufio.Writer }
+
+// put writes a format whose verbs are all %v or %s, with the values escaped. The writer keeps the first error.
+func (p page) put(format string, values ...any) {
+	for i, v := range values {
+		values[i] = html.EscapeString(fmt.Sprint(v))
+	}
+	_, _ = fmt.Fprintf(p.w, format, values...)
 }
 
-// reportSection is one result.
-type reportSection struct {
-	*SpeedResult
-	Title          string
-	Rounds, Stages *plot
+// row writes a row of a table: the first cell is what the others are about.
+func (p page) row(tag string, cells ...any) {
+	p.put("<tr>")
+	for _, c := range cells {
+		p.put("<"+tag+">%s</"+tag+">", c)
+	}
+	p.put("</tr>\n")
 }
+
+// fact writes a row of one value with its name.
+func (p page) fact(name string, value any) { p.put("<tr><th>%s</th><td>%s</td></tr>\n", name, value) }
+
+const (
+	tableBegin = "<div class=\"scroll\"><table>\n"
+	tableEnd   = "</table></div>\n"
+)
 
 // title names a result in the report.
 func (r *SpeedResult) title() string {
 	return fmt.Sprintf("%s on %s, %d sessions x %d threads", r.Model, r.Provider, r.Sessions, r.Threads)
 }
 
-// F is a figure with so many decimals, for the template.
-func (reportPage) F(decimals int, v float64) string { return fmt.Sprintf("%.*f", decimals, v) }
+// decimals is a figure with so many decimals.
+func decimals(n int, v float64) string { return fmt.Sprintf("%.*f", n, v) }
 
-// P is F for a figure that may not have been measured.
-func (reportPage) P(decimals int, v *float64) string {
+// measured is decimals for a figure that may not have been measured.
+func measured(n int, v *float64) string {
 	if v == nil {
 		return "–"
 	}
-	return fmt.Sprintf("%.*f", decimals, *v)
+	return decimals(n, *v)
 }
 
-// reportHTML is written so that it is well-formed XML too.
-const reportHTML = `{{define "report"}}<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8"/>
-<meta name="viewport" content="width=device-width, initial-scale=1"/>
-<meta name="color-scheme" content="light dark"/>
-<title>gnomon bench</title>
-<style>
-:root { --page: #ffffff; --ink: #1b1f24; --soft: #59636e; --rule: #d8dee4; --raw: #8c959f; --e2e: #0a66c2; --memory: #b35900; --stage: #0a66c2 }
+// reportStyle is the style sheet, for light and for dark.
+const reportStyle = `:root { --page: #ffffff; --ink: #1b1f24; --soft: #59636e; --rule: #d8dee4; --raw: #8c959f; --e2e: #0a66c2; --memory: #b35900; --stage: #0a66c2 }
 @media (prefers-color-scheme: dark) {
   :root { --page: #14171b; --ink: #e6e9ed; --soft: #9aa4af; --rule: #333a42; --raw: #8b949e; --e2e: #58a6ff; --memory: #f0a050; --stage: #58a6ff }
 }
@@ -57,46 +69,77 @@ rect.raw, circle.raw { fill: var(--raw) } rect.e2e, circle.e2e { fill: var(--e2e
 polyline.raw { stroke: var(--raw) } polyline.e2e { stroke: var(--e2e) } polyline.memory { stroke: var(--memory) } circle.stage { fill: var(--stage) }
 .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 1em }
 .key.raw { background: var(--raw) } .key.e2e { background: var(--e2e) } .key.memory { background: var(--memory) }
-</style>
-</head>
-<body>
-<h1>gnomon bench</h1>
-<p>{{.At.Format "2006-01-02 15:04 MST"}}, source {{.Source}}, broker {{.Broker}}</p>
-<figure>{{template "plot" .Bars}}
-<figcaption>Frames a second, medians of the rounds. Raw is the best arrangement of bare session.Run loops.</figcaption></figure>
-<div class="scroll"><table>
-<tr><th>model</th><th>raw fps</th><th>of</th><th>e2e fps</th><th>ratio</th><th>in memory</th><th>ratio</th><th>CPU ms a frame</th><th>outside</th><th>allocations</th><th>RSS MB</th><th>frames</th><th>lost</th></tr>
-{{range .Sections}}<tr><td>{{.Title}}</td><td>{{$.F 1 .RawFPS}}</td><td>{{.RawArrangement}}</td><td>{{$.F 1 .E2EFPS}}</td><td>{{$.F 3 .Ratio}}</td><td>{{$.P 1 .MemoryFPS}}</td><td>{{$.P 3 .MemoryRatio}}</td><td>{{$.F 2 .CPU.Frame}}</td><td>{{$.F 2 .CPU.Outside}}</td><td>{{$.F 1 .Allocs}}</td><td>{{$.F 0 .RSS}}</td><td>{{.Frames}}</td><td>{{.Dropped}}</td></tr>
-{{end}}</table></div>
-{{range .Sections}}<h2>{{.Title}}</h2>
-<h3>Rounds</h3>
-<figure>{{template "plot" .Rounds}}
-<figcaption><span class="key raw"></span>raw {{.RawArrangement}}<span class="key e2e"></span>end to end{{if .MemoryFPS}}<span class="key memory"></span>from memory{{end}}; frames a second by round</figcaption></figure>
-<h3>Stages</h3>
-<figure>{{template "plot" .Stages}}
-<figcaption>Time of one frame in each stage: half, 90 % and 99 % of the frames are within the large, the middle and the small dot.</figcaption></figure>
-<div class="scroll"><table>
-<tr><th>stage</th><th>p50 ms</th><th>p90 ms</th><th>p99 ms</th></tr>
-{{range .SpeedResult.Stages.List}}<tr><td>{{.Name}}</td><td>{{$.F 3 .P50}}</td><td>{{$.F 3 .P90}}</td><td>{{$.F 3 .P99}}</td></tr>
-{{end}}</table></div>
-<h3>Arrangements of the bare loops</h3>
-<div class="scroll"><table>
-<tr><th>sessions x threads</th><th>fps in the trial</th><th>fps in the rounds</th></tr>
-{{range .Arrangements}}<tr><td>{{.Arrangement}}</td><td>{{$.F 1 .Trial}}</td><td>{{if .FPS}}{{$.F 1 .FPS}}{{else}}left out{{end}}</td></tr>
-{{end}}</table></div>
-{{end}}<h2>Machine</h2>
-<div class="scroll"><table>
-<tr><th>processor</th><td>{{.Host.CPU}}, {{.Host.Cores}} cores</td></tr>
-<tr><th>memory</th><td>{{.F 0 .Host.Memory}} MB</td></tr>
-<tr><th>kernel</th><td>{{.Host.Kernel}}</td></tr>
-{{range .Host.GPUs}}<tr><th>GPU</th><td>{{.Name}}, driver {{.Driver}}, {{$.F 0 .Memory}} MB</td></tr>
-{{end}}<tr><th>load before</th><td>{{.F 2 .Host.Load}}</td></tr>
-<tr><th>cores that others kept busy</th><td>{{.F 2 .Host.Others}}</td></tr>
-<tr><th>gnomon</th><td>{{.Versions.Gnomon}}, commit {{.Versions.Commit}}</td></tr>
-<tr><th>built with</th><td>{{.Versions.Go}}, {{.Versions.Platform}}</td></tr>
-<tr><th>OpenCV</th><td>{{.Versions.OpenCV}}</td></tr>
-<tr><th>ONNX Runtime</th><td>{{.Versions.ONNXRuntime}}, {{.Versions.Library}}</td></tr>
-</table></div>
-</body>
-</html>
-{{end}}`
+`
+
+// WriteHTML writes the report as one page that needs nothing else: no script, no network, no font. It is well-formed XML
+// too.
+func WriteHTML(w io.Writer, r *SpeedReport) error {
+	p := page{bufio.NewWriter(w)}
+	p.put("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n" +
+		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<meta name=\"color-scheme\" content=\"light dark\"/>\n" +
+		"<title>gnomon bench</title>\n<style>\n")
+	_, _ = p.w.WriteString(reportStyle)
+	p.put("</style>\n</head>\n<body>\n<h1>gnomon bench</h1>\n<p>%s, source %s, broker %s</p>\n", r.At.Format("2006-01-02 15:04 MST"), r.Source, r.Broker)
+	p.put("<figure>")
+	speedBars(r.Results).write(p)
+	p.put("<figcaption>Frames a second, medians of the rounds. Raw is the best arrangement of bare session.Run loops.</figcaption></figure>\n" + tableBegin)
+	p.row("th", "model", "raw fps", "of", "e2e fps", "ratio", "in memory", "ratio", "CPU ms a frame", "outside", "allocations", "RSS MB", "frames", "lost")
+	for i := range r.Results {
+		x := &r.Results[i]
+		p.row("td", x.title(), decimals(1, x.RawFPS), x.RawArrangement, decimals(1, x.E2EFPS), decimals(3, x.Ratio), measured(1, x.MemoryFPS), measured(3, x.MemoryRatio),
+			decimals(2, x.CPU.Frame), decimals(2, x.CPU.Outside), decimals(1, x.Allocs), decimals(0, x.RSS), x.Frames, x.Dropped)
+	}
+	p.put(tableEnd)
+	for i := range r.Results {
+		p.result(&r.Results[i])
+	}
+	p.machine(r)
+	p.put("</body>\n</html>\n")
+	return p.w.Flush()
+}
+
+// result writes what there is to see of one combination.
+func (p page) result(x *SpeedResult) {
+	p.put("<h2>%s</h2>\n<h3>Rounds</h3>\n<figure>", x.title())
+	roundLines(x).write(p)
+	p.put("<figcaption><span class=\"key raw\"></span>raw %s<span class=\"key e2e\"></span>end to end", x.RawArrangement)
+	if x.MemoryFPS != nil {
+		p.put("<span class=\"key memory\"></span>from memory")
+	}
+	p.put("; frames a second by round</figcaption></figure>\n<h3>Stages</h3>\n<figure>")
+	stageDots(x).write(p)
+	_, _ = p.w.WriteString("<figcaption>Time of one frame in each stage: half, 90 % and 99 % of the frames are within the large, the middle and the small dot.</figcaption></figure>\n")
+	p.put(tableBegin)
+	p.row("th", "stage", "p50 ms", "p90 ms", "p99 ms")
+	for _, s := range x.Stages.List() {
+		p.row("td", s.Name, decimals(3, s.P50), decimals(3, s.P90), decimals(3, s.P99))
+	}
+	p.put(tableEnd + "<h3>Arrangements of the bare loops</h3>\n" + tableBegin)
+	p.row("th", "sessions x threads", "fps in the trial", "fps in the rounds")
+	for _, a := range x.Arrangements {
+		rounds := "left out"
+		if a.FPS != 0 {
+			rounds = decimals(1, a.FPS)
+		}
+		p.row("td", a.Arrangement, decimals(1, a.Trial), rounds)
+	}
+	p.put(tableEnd)
+}
+
+// machine writes where all this was measured.
+func (p page) machine(r *SpeedReport) {
+	p.put("<h2>Machine</h2>\n" + tableBegin)
+	p.fact("processor", fmt.Sprintf("%s, %d cores", r.Host.CPU, r.Host.Cores))
+	p.fact("memory", decimals(0, r.Host.Memory)+" MB")
+	p.fact("kernel", r.Host.Kernel)
+	for _, g := range r.Host.GPUs {
+		p.fact("GPU", fmt.Sprintf("%s, driver %s, %s MB", g.Name, g.Driver, decimals(0, g.Memory)))
+	}
+	p.fact("load before", decimals(2, r.Host.Load))
+	p.fact("cores that others kept busy", decimals(2, r.Host.Others))
+	p.fact("gnomon", fmt.Sprintf("%s, commit %s", r.Versions.Gnomon, r.Versions.Commit))
+	p.fact("built with", fmt.Sprintf("%s, %s", r.Versions.Go, r.Versions.Platform))
+	p.fact("OpenCV", r.Versions.OpenCV)
+	p.fact("ONNX Runtime", fmt.Sprintf("%s, %s", r.Versions.ONNXRuntime, r.Versions.Library))
+	p.put(tableEnd)
+}

@@ -69,6 +69,7 @@ type fakeModel struct {
 	delay  func() time.Duration
 	failOn int // frame number, 0: never
 	hang   bool
+	before func(frame int) // called in each run
 }
 
 type fakeLane struct {
@@ -96,6 +97,9 @@ func (l *fakeLane) Run(ctx context.Context) ([]detect.Tensor, error) {
 	if l.m.hang {
 		<-l.stop
 		return nil, engine.ErrInterrupted
+	}
+	if l.m.before != nil {
+		l.m.before(int(l.in[0]))
 	}
 	if l.m.delay != nil {
 		time.Sleep(l.m.delay())
@@ -185,6 +189,39 @@ func TestLosslessInOrder(t *testing.T) {
 				t.Errorf("%d closes, want %d", closed.Load(), 2*lanes)
 			}
 		})
+	}
+}
+
+// While a result waits for that of a slower frame before it, the lane that it came from takes the next frame; and no more
+// frames are in the model than there are lanes.
+func TestWaitingForTheTurnKeepsNoLane(t *testing.T) {
+	var open, closed, inModel atomic.Int64
+	third := make(chan struct{})
+	m := fakeModel{before: func(frame int) {
+		if inModel.Add(1) > 2 {
+			t.Error("three frames in a model with two lanes")
+		}
+		defer inModel.Add(-1)
+		switch frame {
+		case 0:
+			select {
+			case <-third:
+			case <-time.After(10 * time.Second):
+				t.Error("the third frame waits for the first")
+			}
+		case 2:
+			close(third)
+		}
+	}}
+	slot := engine.NewSlot(m.load("m", 2, &closed))
+	st, err := runPipeline(t.Context(), t, engine.PipelineOptions{
+		Source: &fakeSource{n: 40, open: &open}, Slot: slot, Sink: sinkFunc(func(*engine.Result) error { return nil }),
+	})
+	if err != nil || st.Processed != 40 {
+		t.Errorf("%v, %+v", err, st)
+	}
+	if err := slot.Close(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 
