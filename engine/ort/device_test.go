@@ -38,19 +38,19 @@ const char *cudaGetErrorString(int code) { return code == 101 ? "invalid device 
 	for i, name := range []string{"x", "y"} {
 		tensors = append(tensors, boundTensor{name, s.tensors[i].GetShape(), ortgo.TensorElementDataTypeFloat, s.memory[i]})
 	}
-	if _, err := newDeviceMemory(rt.api, s.run, s.runOpts, "Cpu", 0, libraries, 1, tensors); err == nil || !strings.Contains(err.Error(), "is not loaded under any of the names") {
+	if _, err := newDeviceMemory(rt.api, s.graph.run, s.runOpts, "Cpu", 0, libraries, 1, tensors); err == nil || !strings.Contains(err.Error(), "is not loaded under any of the names") {
 		t.Errorf("without CUDA's runtime: %v", err)
 	}
 	gpuName(cudart, 0) // loads it, as a provider would
-	if _, err := newDeviceMemory(rt.api, s.run, s.runOpts, memoryCUDA, 0, libraries, 1, tensors); err == nil {
+	if _, err := newDeviceMemory(rt.api, s.graph.run, s.runOpts, memoryCUDA, 0, libraries, 1, tensors); err == nil {
 		t.Error("a session on the CPU has memory of a GPU")
 	}
 	odd := slices.Clone(tensors)
 	odd[0].name = "z"
-	if _, err := newDeviceMemory(rt.api, s.run, s.runOpts, "Cpu", 0, libraries, 1, odd); err == nil {
+	if _, err := newDeviceMemory(rt.api, s.graph.run, s.runOpts, "Cpu", 0, libraries, 1, odd); err == nil {
 		t.Error("an input that the model does not have was bound")
 	}
-	if s.device, err = newDeviceMemory(rt.api, s.run, s.runOpts, "Cpu", 0, libraries, 1, tensors); err != nil {
+	if s.device, err = newDeviceMemory(rt.api, s.graph.run, s.runOpts, "Cpu", 0, libraries, 1, tensors); err != nil {
 		t.Fatal(err)
 	}
 	for round := range 3 {

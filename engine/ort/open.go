@@ -70,7 +70,7 @@ func (m *opening) open(n int) ([]*Session, error) {
 			m.ins, m.outs, err = s.describe()
 		}
 		if err == nil {
-			err = s.open(m, len(sessions) == 1)
+			err = s.open(m, sessions[0])
 		}
 		if err != nil {
 			errs := []error{err}
@@ -115,9 +115,10 @@ func (m *opening) watch(every time.Duration) (stop func()) {
 	}
 }
 
-// open binds the tensors and loads the model. It fills in the shapes of outs that the model leaves open. The first session
-// of a model also learns where its nodes run.
-func (s *Session) open(m *opening, first bool) error {
+// open binds the tensors and loads the model, or shares the one that the first session has loaded. It fills in the shapes of
+// outs that the model leaves open. The first session of a model also learns where its nodes run.
+func (s *Session) open(m *opening, leader *Session) error {
+	first := s == leader
 	if err := s.bindInputs(m.ins); err != nil {
 		return err
 	}
@@ -141,6 +142,14 @@ func (s *Session) open(m *opening, first bool) error {
 	if s.runOpts, err = ortgo.NewRunOptions(); err != nil {
 		return fmt.Errorf("run options: %w", err)
 	}
+	s.watchdog = time.AfterFunc(time.Hour, func() {
+		_ = s.runOpts.Terminate()
+		s.fired <- struct{}{}
+	})
+	s.watchdog.Stop()
+	if !first && m.shareable() {
+		return s.borrow(leader.graph, names)
+	}
 	so, err := s.options()
 	if err != nil {
 		return err
@@ -162,15 +171,10 @@ func (s *Session) open(m *opening, first bool) error {
 	}
 	if first {
 		s.placement = Placement{Providers: m.c.left, Fallen: m.c.fallen, Notes: append(notes, m.notes...)}
-		if s.placement.Nodes, err = s.rt.api.nodes(s.run); err != nil {
+		if s.placement.Nodes, err = s.rt.api.nodes(s.graph.run); err != nil {
 			s.placement.Notes = append(s.placement.Notes, fmt.Sprintf("where the nodes of the model run is not known: %s", plain(err)))
 		}
 	}
-	s.watchdog = time.AfterFunc(time.Hour, func() {
-		_ = s.runOpts.Terminate()
-		s.fired <- struct{}{}
-	})
-	s.watchdog.Stop()
 	return nil
 }
 
@@ -180,8 +184,10 @@ const recordAssignment = "session.record_ep_graph_assignment_info"
 // create makes the session. With providers other than the CPU it runs, on an empty picture: some of them build or load what
 // they need only then. That the CPU can load the model is known, so a failure is that of the provider in front.
 func (s *Session) create(m *opening, so *ortgo.SessionOptions, outNames []string, outs []ortgo.Value) error {
-	var err error
-	s.run, err = ortgo.NewAdvancedSessionWithONNXData(s.o.ONNX, s.feeds.names, outNames, s.feeds.values, outs, so)
+	run, err := ortgo.NewAdvancedSessionWithONNXData(s.o.ONNX, s.feeds.names, outNames, s.feeds.values, outs, so)
+	if err == nil {
+		s.graph = &graph{run: run, owners: 1}
+	}
 	if !m.c.accelerated() {
 		if err != nil {
 			return fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
@@ -214,7 +220,7 @@ func (s *Session) toDevice(m *opening, outNames []string) error {
 		tensors[i] = boundTensor{name, s.tensors[i].GetShape(), ortgo.TensorElementDataType(s.tensors[i].DataType()), s.memory[i]}
 	}
 	var err error
-	s.device, err = newDeviceMemory(s.rt.api, s.run, s.runOpts, memoryCUDA, s.o.Providers.deviceID(m.c.left[0]), cudaLibraries(), len(s.feeds.names), tensors)
+	s.device, err = newDeviceMemory(s.rt.api, s.graph.run, s.runOpts, memoryCUDA, s.o.Providers.deviceID(m.c.left[0]), cudaLibraries(), len(s.feeds.names), tensors)
 	if err != nil && !m.graph() {
 		m.notes = append(m.notes, fmt.Sprintf("pictures are copied to the GPU by ONNX Runtime, for each run anew: %v", err))
 		return nil

@@ -42,7 +42,8 @@ type SessionOptions struct {
 type Session struct {
 	rt       *Runtime
 	o        SessionOptions
-	run      *ortgo.AdvancedSession
+	graph    *graph   // that it has made; nil:
+	shared   *binding // to one that another session has made
 	runOpts  *ortgo.RunOptions
 	input    engine.Input
 	feeds    feeds
@@ -146,7 +147,10 @@ func (s *Session) execute() error {
 	if s.device != nil {
 		return s.device.run()
 	}
-	return s.run.RunWithOptions(s.runOpts)
+	if s.shared != nil {
+		return s.shared.run()
+	}
+	return s.graph.run.RunWithOptions(s.runOpts)
 }
 
 // Interrupt stops a run in progress; it and every later one return an error that wraps engine.ErrInterrupted.
@@ -166,9 +170,11 @@ func (s *Session) Close() error {
 	}
 	s.device.close()
 	s.device = nil
-	if s.run != nil {
-		errs = append(errs, s.run.Destroy())
-		s.run = nil
+	errs = append(errs, s.shared.close())
+	s.shared = nil
+	if s.graph != nil {
+		errs = append(errs, s.graph.close())
+		s.graph = nil
 	}
 	if s.runOpts != nil {
 		errs = append(errs, s.runOpts.Destroy())
