@@ -11,7 +11,6 @@ import (
 	"gnomon/engine"
 	"gnomon/engine/letterbox"
 	"gnomon/engine/ort"
-	"gnomon/engine/tensor"
 	"gnomon/models"
 )
 
@@ -27,11 +26,11 @@ const (
 
 // bareLoops are sessions that do nothing but run, to measure gnomon against. Their inputs hold a real picture.
 type bareLoops struct {
-	rt        *ort.Runtime
-	model     *models.Model
-	providers ort.Providers
-	frame     *engine.Frame
-	pools     map[int][]*ort.Session // by threads
+	rt      *ort.Runtime
+	model   *models.Model
+	options loadOptions // as gnomon's side has them, but for the lanes
+	frame   *engine.Frame
+	pools   map[int][]*ort.Session // by threads
 }
 
 // open makes sessions enough for a.
@@ -40,11 +39,9 @@ func (b *bareLoops) open(ctx context.Context, a bench.Arrangement) error {
 	if len(pool) >= a.Sessions {
 		return nil
 	}
-	spec := b.model.Spec
-	more, err := b.rt.Open(ort.SessionOptions{
-		Name: spec.Name, ONNX: b.model.Bytes, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
-		Threads: a.Threads, Providers: b.providers,
-	}, a.Sessions-len(pool))
+	o := b.options
+	o.Lanes.Threads = a.Threads
+	more, err := b.rt.Open(sessionOptions(b.model, o), a.Sessions-len(pool))
 	if err != nil {
 		return err
 	}
@@ -65,7 +62,7 @@ func (b *bareLoops) open(ctx context.Context, a bench.Arrangement) error {
 // fill puts the picture into the session's input: what a model costs may depend on what it sees.
 func (b *bareLoops) fill(s *ort.Session) (err error) {
 	spec, in := b.model.Spec, s.Input()
-	pre, err := tensor.New(tensor.Options{RGB: spec.Color == models.RGB, Scale: spec.Scale, Mean: spec.Mean, Std: spec.Std, Pad: spec.Pad})
+	pre, err := newPreprocessor(spec)
 	if err != nil {
 		return err
 	}

@@ -164,7 +164,7 @@ func (c *combination) openOthers(ctx context.Context, s *stage, rt *ort.Runtime,
 	if err != nil {
 		return err
 	}
-	s.bare = &bareLoops{rt: rt, model: c.model, providers: providersFor(c.model, c.options()), frame: &m.frames[0], pools: map[int][]*ort.Session{}}
+	s.bare = &bareLoops{rt: rt, model: c.model, options: c.options(), frame: &m.frames[0], pools: map[int][]*ort.Session{}}
 	if c.inMemory {
 		s.memory, err = startFlow(m, s.slot, link)
 	}

@@ -47,7 +47,7 @@ type lanes struct{ Sessions, Threads int }
 
 func (l lanes) String() string { return fmt.Sprintf("%d sessions x %d threads", l.Sessions, l.Threads) }
 
-// maxAutoSessions bounds the sessions that are chosen without being asked for: each holds the weights again.
+// maxAutoSessions bounds the sessions that are chosen without being asked for: each has activations and frames of its own.
 const maxAutoSessions = 4
 
 // chooseLanes fills in what is 0. Sessions with one thread each use the cores best (docs/performance.md), so there
@@ -85,13 +85,24 @@ type loadOptions struct {
 	Progress  func(string, time.Duration) // is told of a load that takes long, see ort.SessionOptions; may be nil
 }
 
+// sessionOptions are those of a model's sessions.
+func sessionOptions(m *models.Model, o loadOptions) ort.SessionOptions {
+	spec := m.Spec
+	return ort.SessionOptions{
+		Name: spec.Name, ONNX: m.Bytes, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
+		Threads: o.Lanes.Threads, Spinning: o.Spinning, Deadline: o.Deadline, Providers: providersFor(m, o), Progress: o.Progress,
+	}
+}
+
+// newPreprocessor makes what fills a model's input.
+func newPreprocessor(spec *models.Spec) (*tensor.Preprocessor, error) {
+	return tensor.New(tensor.Options{RGB: spec.Color == models.RGB, Scale: spec.Scale, Mean: spec.Mean, Std: spec.Std, Pad: spec.Pad})
+}
+
 // loadModel makes the lanes of a model. The caller owns what it returns and closes it before the runtime.
 func loadModel(rt *ort.Runtime, m *models.Model, o loadOptions) (*engine.Model, error) {
 	spec := m.Spec
-	sessions, err := rt.Open(ort.SessionOptions{
-		Name: spec.Name, ONNX: m.Bytes, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
-		Threads: o.Lanes.Threads, Spinning: o.Spinning, Deadline: o.Deadline, Providers: providersFor(m, o), Progress: o.Progress,
-	}, o.Lanes.Sessions)
+	sessions, err := rt.Open(sessionOptions(m, o), o.Lanes.Sessions)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +132,7 @@ func loadModel(rt *ort.Runtime, m *models.Model, o loadOptions) (*engine.Model, 
 	params.MultiLabel = o.AllClasses
 	model.Info = engine.ModelInfo{Name: spec.Name, Version: spec.Version, SHA256: m.SHA256, Labels: spec.Labels, ScoreThreshold: spec.ScoreThreshold}
 	for _, s := range sessions {
-		pre, err := tensor.New(tensor.Options{RGB: spec.Color == models.RGB, Scale: spec.Scale, Mean: spec.Mean, Std: spec.Std, Pad: spec.Pad})
+		pre, err := newPreprocessor(spec)
 		if err != nil {
 			return fail(err)
 		}

@@ -328,6 +328,7 @@ func TestHint(t *testing.T) {
 		"Failed to load library libonnxruntime_providers_cuda.so with error: libcudnn.so.9: cannot open shared object file: No such file or directory": "install CUDA and cuDNN",
 		"libnvinfer.so.10: cannot open shared object file: No such file or directory":                                                                  "install TensorRT",
 		"CUDA failure 100: no CUDA-capable device is detected":                                                                                         "the NVIDIA driver or the GPU itself is missing",
+
 		"CUDA failure 2: out of memory": "the memory of the GPU does not suffice: use fewer sessions",
 		"what nobody has seen":          "",
 	} {
