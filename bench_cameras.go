@@ -114,7 +114,7 @@ func (b *camerasBench) measure(ctx context.Context) (_ *bench.CamerasReport, err
 	}
 	slot := engine.NewSlot(model)
 	defer func() { err = errors.Join(err, slot.Close(context.WithoutCancel(ctx))) }()
-	if err := model.WarmUp(ctx, greyFrame(m.Spec.Width, m.Spec.Height)); err != nil {
+	if err := model.WarmUp(ctx, greyFrame(m.Spec.Width, m.Spec.Height), nil); err != nil {
 		return nil, err
 	}
 	watch := watchHost(ctx)

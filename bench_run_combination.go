@@ -79,6 +79,7 @@ func (c *combination) measure(ctx context.Context, rt *ort.Runtime, link *benchL
 	if err := c.open(ctx, &s, rt, link, l); err != nil {
 		return nil, err
 	}
+	forgetLoading()
 	if _, err := s.e2e.measure(ctx, c.warm()); err != nil {
 		return nil, err
 	}
@@ -139,7 +140,7 @@ func (c *combination) open(ctx context.Context, s *stage, rt *ort.Runtime, link 
 		return err
 	}
 	s.slot = engine.NewSlot(model)
-	if err := model.WarmUp(ctx, greyFrame(c.model.Spec.Width, c.model.Spec.Height)); err != nil {
+	if err := model.WarmUp(ctx, greyFrame(c.model.Spec.Width, c.model.Spec.Height), nil); err != nil {
 		return err
 	}
 	if s.src, err = openInput(camera.Options{Name: "bench", URI: c.source, Loop: true}); err != nil {

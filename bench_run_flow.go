@@ -18,6 +18,9 @@ const (
 	drainLimit = 30 * time.Second
 	// ackPoll is how often the outbox is looked at for the last acknowledgements: a thousandth of the usual slice.
 	ackPoll = 200 * time.Microsecond
+	// fillRounds is how many frames go through each session before a slice begins to count: while the first is in the
+	// model, frames gather before it.
+	fillRounds = 2
 )
 
 // publisher publishes every result as the agent does with publish: every_frame. It satisfies engine.Sink.
@@ -29,6 +32,7 @@ type publisher struct {
 
 	mu       sync.Mutex
 	handled  uint64
+	at       time.Time // of the last of them
 	failed   uint64
 	err      error // the last of a frame
 	pre, run bench.Samples
@@ -56,6 +60,7 @@ func (p *publisher) Handle(r *engine.Result) error {
 	took := time.Since(start)
 	p.mu.Lock()
 	p.handled++
+	p.at = start.Add(took)
 	if r.Err != nil {
 		p.failed++
 		p.err = r.Err
@@ -80,6 +85,7 @@ type flow struct {
 	sink *publisher
 	pipe *engine.Pipeline
 	run  *background
+	fill uint64 // results until every stage has something to do
 }
 
 // startFlow takes src, which stays the caller's, through the slot's model to the broker.
@@ -88,7 +94,7 @@ func startFlow(src engine.Source, slot *engine.Slot, link *benchLink) (*flow, er
 	if err != nil {
 		return nil, err
 	}
-	f := &flow{src: newGatedSource(src), sink: sink}
+	f := &flow{src: newGatedSource(src), sink: sink, fill: fillRounds * uint64(max(1, slot.Parallel()))}
 	if f.pipe, err = engine.NewPipeline(engine.PipelineOptions{Source: f.src, Slot: slot, Sink: sink}); err != nil {
 		return nil, err
 	}
@@ -99,10 +105,10 @@ func startFlow(src engine.Source, slot *engine.Slot, link *benchLink) (*flow, er
 // stop ends the pipeline and returns its error, the first time.
 func (f *flow) stop() error { return f.run.stop() }
 
-// slice is what was measured while the gate was open and until the last acknowledgement.
+// slice is what was measured from one result to another, with all stages at work in between.
 type slice struct {
 	frames  uint64
-	took    time.Duration
+	took    time.Duration // and the time that the broker was behind at the end
 	cpu     time.Duration // of the whole process
 	decode  time.Duration // processor time of decoding
 	allocs  uint64        // objects on Go's heap
@@ -124,14 +130,31 @@ func stages(s *[5]bench.Samples) bench.Stages {
 	}
 }
 
-// measure lets frames in for d. What is on its way then is waited for and counted, with the time that it takes: no
-// frame counts that the broker has not acknowledged.
+// moment is where a slice begins or ends.
+type moment struct {
+	handled     uint64
+	at          time.Time // of the last result
+	cpu, decode time.Duration
+	allocs      uint64
+}
+
+func (f *flow) now() moment {
+	m := moment{cpu: processCPU(), allocs: heapAllocs()}
+	f.src.mu.Lock()
+	m.decode = f.src.cpu
+	f.src.mu.Unlock()
+	f.sink.mu.Lock()
+	m.handled, m.at = f.sink.handled, f.sink.at
+	f.sink.mu.Unlock()
+	return m
+}
+
+// measure lets frames in until every stage is busy, counts for d and for one result at least, and then waits until the
+// broker has acknowledged everything. What the broker is behind with at the last result counts as time: no frame is free
+// that it has not acknowledged.
 func (f *flow) measure(ctx context.Context, d time.Duration) (*slice, error) {
-	f.reset()
-	before := f.sink.count()
-	cpu, allocs, start := processCPU(), heapAllocs(), time.Now()
 	f.src.open()
-	err := f.sleep(ctx, d)
+	begin, end, err := f.count(ctx, d)
 	f.src.shut()
 	if err == nil {
 		err = f.drain(ctx)
@@ -139,18 +162,50 @@ func (f *flow) measure(ctx context.Context, d time.Duration) (*slice, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &slice{took: time.Since(start), cpu: processCPU() - cpu, allocs: heapAllocs() - allocs}
-	f.src.mu.Lock()
-	s.decode = f.src.cpu
-	s.samples[0].Merge(&f.src.times)
-	f.src.mu.Unlock()
+	drained := time.Now()
 	f.sink.mu.Lock()
 	defer f.sink.mu.Unlock()
-	s.frames = f.sink.handled - before
+	s := &slice{
+		frames: end.handled - begin.handled, took: end.at.Sub(begin.at) + drained.Sub(f.sink.at),
+		cpu: end.cpu - begin.cpu, decode: end.decode - begin.decode, allocs: end.allocs - begin.allocs,
+	}
+	f.src.mu.Lock()
+	s.samples[0].Merge(&f.src.times)
+	f.src.mu.Unlock()
 	for i, from := range [...]*bench.Samples{&f.sink.pre, &f.sink.run, &f.sink.post, &f.sink.publish} {
 		s.samples[i+1].Merge(from)
 	}
 	return s, nil
+}
+
+// count finds the moments between which is counted.
+func (f *flow) count(ctx context.Context, d time.Duration) (begin, end moment, err error) {
+	if err := f.results(ctx, f.sink.count()+f.fill); err != nil {
+		return begin, end, err
+	}
+	f.reset()
+	begin = f.now()
+	if err := f.sleep(ctx, d); err != nil {
+		return begin, end, err
+	}
+	if err := f.results(ctx, begin.handled+1); err != nil {
+		return begin, end, err
+	}
+	return begin, f.now(), nil
+}
+
+// results waits until so many have come.
+func (f *flow) results(ctx context.Context, n uint64) error {
+	for f.sink.count() < n {
+		select {
+		case <-f.sink.came:
+		case <-f.run.done:
+			return f.ended()
+		case <-ctx.Done():
+			return errors.New("interrupted")
+		}
+	}
+	return nil
 }
 
 func (p *publisher) count() uint64 {
@@ -169,7 +224,6 @@ func (p *publisher) failures() (uint64, error) {
 func (f *flow) reset() {
 	f.src.mu.Lock()
 	f.src.times.Reset()
-	f.src.cpu = 0
 	f.src.mu.Unlock()
 	f.sink.forget()
 }

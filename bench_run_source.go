@@ -23,7 +23,7 @@ type gatedSource struct {
 	reading bool          // a frame has passed the gate and is not delivered yet
 	read    uint64
 	times   bench.Samples
-	cpu     time.Duration // processor time of reading
+	cpu     time.Duration // processor time of reading, since the start
 }
 
 func newGatedSource(src engine.Source) *gatedSource {

@@ -145,13 +145,14 @@ func loadModel(rt *ort.Runtime, m *models.Model, o loadOptions) (*engine.Model, 
 	return model, nil
 }
 
-// loadWarm loads a model and warms every lane up on f, on the loader's thread.
+// loadWarm loads a model and warms every lane up on f, on the loader's thread. Lanes that are warmed up side by side are on
+// threads as quiet as that: at the priority of the frames they held those up for 50 ms.
 func loadWarm(ctx context.Context, by *loader, rt *ort.Runtime, m *models.Model, o loadOptions, f *engine.Frame) (model *engine.Model, err error) {
 	err = by.do(func() error {
 		if model, err = loadModel(rt, m, o); err != nil {
 			return err
 		}
-		if err := model.WarmUp(ctx, f); err != nil {
+		if err := model.WarmUp(ctx, f, by.beside()); err != nil {
 			err = errors.Join(fmt.Errorf("model %s: %w", m.Spec.Name, err), model.Close())
 			model = nil
 			ort.ReleaseMemory()

@@ -139,6 +139,7 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 	if err := agent.load(ctx, runtime); err != nil {
 		return err
 	}
+	forgetLoading()
 
 	// Sources last. They run until they end, or until a signal, --duration or the screen's q ends ctx.
 	if err := agent.watch(ctx); err != nil {

@@ -99,6 +99,14 @@ func (l *loader) run() {
 	}
 }
 
+// beside is what to do things in that are part of a load but not on its thread.
+func (l *loader) beside() func(func() error) error {
+	if l.quiet {
+		return quietly
+	}
+	return nil
+}
+
 // close ends the thread, once a load in progress is over; it does not wait for that. It is idempotent.
 func (l *loader) close() { l.end.Do(func() { close(l.quit) }) }
 

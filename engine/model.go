@@ -110,8 +110,12 @@ const warmUpRuns = 3
 // WarmUp takes f through every lane, so that the first frames afterwards cost no more than later ones: first one after the
 // other on the caller's thread, then all at once, as lanes of one loaded model set memory aside for as many runs as they
 // have seen together. What is found is nobody's business; outputs that are not finite may be those of a picture that means
-// nothing, so they are no error.
-func (m *Model) WarmUp(ctx context.Context, f *Frame) error {
+// nothing, so they are no error. What happens at once happens in beside, once for each lane and each in a goroutine of
+// its own; nil calls it as it is.
+func (m *Model) WarmUp(ctx context.Context, f *Frame, beside func(func() error) error) error {
+	if beside == nil {
+		beside = func(f func() error) error { return f() }
+	}
 	for _, l := range m.Lanes {
 		for range warmUpRuns {
 			if err := l.warmUp(ctx, f); err != nil {
@@ -125,7 +129,7 @@ func (m *Model) WarmUp(ctx context.Context, f *Frame) error {
 	errs := make([]error, len(m.Lanes))
 	var together sync.WaitGroup
 	for i, l := range m.Lanes {
-		together.Go(func() { errs[i] = l.warmUp(ctx, f) })
+		together.Go(func() { errs[i] = beside(func() error { return l.warmUp(ctx, f) }) })
 	}
 	together.Wait()
 	return errors.Join(errs...)
