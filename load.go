@@ -88,8 +88,9 @@ type loadOptions struct {
 // sessionOptions are those of a model's sessions.
 func sessionOptions(m *models.Model, o loadOptions) ort.SessionOptions {
 	spec := m.Spec
+	ins, outs := m.Tensors()
 	return ort.SessionOptions{
-		Name: spec.Name, ONNX: m.Bytes, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
+		Name: spec.Name, ONNX: m.Bytes, Inputs: ins, Outputs: outs, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
 		Threads: o.Lanes.Threads, Spinning: o.Spinning, Deadline: o.Deadline, Providers: providersFor(m, o), Progress: o.Progress,
 	}
 }

@@ -129,6 +129,12 @@ func (m *Model) Resolve(outs []detect.TensorInfo) error {
 	return nil
 }
 
+// Tensors are the inputs and outputs as the model's file describes them, with -1 for what it leaves open. The caller owns
+// them.
+func (m *Model) Tensors() (inputs, outputs []detect.TensorInfo) {
+	return tensorInfos(m.Info.Inputs), tensorInfos(m.Info.Outputs)
+}
+
 // shortDigest is how many digits of a digest stand for a version: enough to tell the models of a fleet apart.
 const shortDigest = 12
 

@@ -28,6 +28,9 @@ func (r *Runtime) Open(o SessionOptions, n int) ([]*Session, error) {
 				s.o.ONNX = nil // the runtime has its own copy
 			}
 			return sessions, nil
+		case m.declared: // whatever it is, the runtime says it better
+			m.declared, m.o.Inputs, m.o.Outputs, m.ins, m.outs = false, nil, nil, nil, nil
+			continue
 		case errors.As(err, &failed) && m.graph():
 			m.noGraph = true
 			m.notes = append(m.notes, fmt.Sprintf("runs are not recorded (engine.cuda.graph): %v", failed.Err))
@@ -48,6 +51,7 @@ type opening struct {
 	o         SessionOptions
 	c         *choice
 	ins, outs []detect.TensorInfo
+	declared  bool     // they are what the file says
 	noGraph   bool     // recording runs was tried, in vain
 	notes     []string // for Placement
 }
@@ -66,7 +70,11 @@ func (m *opening) open(n int) ([]*Session, error) {
 		s := &Session{rt: m.rt, o: m.o, fired: make(chan struct{}, 1)}
 		sessions = append(sessions, s)
 		var err error
-		if m.ins == nil { // on the CPU, so that what is wrong with the model is not taken for the fault of a provider
+		switch {
+		case m.ins != nil:
+		case m.sayEnough():
+			m.ins, m.outs, m.declared = cloned(m.o.Inputs), cloned(m.o.Outputs), true
+		default: // on the CPU, so that what is wrong with the model is not taken for the fault of a provider
 			m.ins, m.outs, err = s.describe()
 		}
 		if err == nil {
@@ -168,6 +176,11 @@ func (s *Session) open(m *opening, leader *Session) error {
 	}
 	if err := s.create(m, so, names, values); err != nil {
 		return err
+	}
+	if first && m.declared {
+		if err := s.rt.api.agrees(s.graph.run, m.outs); err != nil {
+			return err
+		}
 	}
 	if first {
 		s.placement = Placement{Providers: m.c.left, Fallen: m.c.fallen, Notes: append(notes, m.notes...)}

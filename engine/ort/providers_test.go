@@ -80,7 +80,9 @@ func TestAPITable(t *testing.T) {
 		"assignment": "Session_GetEpGraphAssignmentInfo", "subgraph_ep": "EpAssignedSubgraph_GetEpName", "subgraph_nodes": "EpAssignedSubgraph_GetNodes",
 		"make_tensor": "CreateTensorAsOrtValue", "tensor_data": "GetTensorMutableData", "make_info": "CreateMemoryInfo", "release_info": "ReleaseMemoryInfo",
 		"release_value": "ReleaseValue", "make_allocator": "CreateAllocator", "release_allocator": "ReleaseAllocator", "run_binding": "RunWithBinding",
-		"make_binding": "CreateIoBinding", "release_binding": "ReleaseIoBinding", "bind_input": "BindInput", "bind_output": "BindOutput",
+		"make_binding": "CreateIoBinding", "release_binding": "ReleaseIoBinding", "bind_input": "BindInput",
+		"output_info": "SessionGetOutputTypeInfo", "tensor_info": "CastTypeInfoToTensorInfo", "dimensions": "GetDimensionsCount",
+		"get_dimensions": "GetDimensions", "release_type": "ReleaseTypeInfo", "bind_output": "BindOutput",
 	}
 	for place, function := range functions {
 		program += "_Static_assert(offsetof(OrtApi, " + function + ") == api_" + place + " * sizeof(void *), \"" + function + "\");\n"

@@ -23,6 +23,10 @@ type SessionOptions struct {
 	Name string // the model's name, for errors
 	ONNX []byte // the model in memory, so that what runs is what was inspected; copied by the runtime
 
+	// Inputs and Outputs are what the model's file says of them, with -1 for dimensions that it leaves open. With them ONNX
+	// Runtime need not load the model once more only to say so; where it disagrees it is asked after all. nil: it is asked.
+	Inputs, Outputs []detect.TensorInfo
+
 	Width, Height int  // input size in pixels, where the model leaves it open
 	NHWC          bool // the input is 1xHxWx3, not 1x3xHxW
 
