@@ -33,27 +33,48 @@ type agent struct {
 	log      *zap.Logger
 	ident    identity
 	mqtt     *telemetry.Client
+	events   *events
+	aws      *awsAccess // nil: neither models nor settings come from AWS
+	level    zap.AtomicLevel
+	settings *fleetSettings
+	telling  *reporting
 	slots    *slots
 	lanes    lanes
 	follower *follower // nil: no shadow
+	rotation *rotation // nil: the certificate is not exchanged
 
 	mu       sync.Mutex // guards watchers against the status, which starts before them
 	watchers []*watcher
 }
 
-// newAgent makes the identity and the connection, which does not connect yet.
-func newAgent(cfg *config.Config, log *zap.Logger) (*agent, error) {
+// newIdentity is who this process is.
+func newIdentity(cfg *config.Config) (identity, error) {
 	thing, err := cfg.Thing()
 	if err != nil {
-		return nil, &usageError{err}
+		return identity{}, &usageError{err}
 	}
-	a := &agent{cfg: cfg, log: log, ident: identity{thing: thing, boot: uuid.NewString()}}
+	return identity{thing: thing, boot: uuid.NewString()}, nil
+}
+
+// newAgent makes the connection, which does not connect yet, and what needs it. The settings, the reporting and the log
+// stay the caller's to end.
+func newAgent(settings *fleetSettings, cfg *config.Config, telling *reporting, level zap.AtomicLevel, log *zap.Logger) (*agent, error) {
+	a := &agent{cfg: cfg, log: log, level: level, ident: telling.ident, settings: settings, telling: telling}
+	var err error
+	if a.rotation, err = newRotation(a); err != nil {
+		return nil, err
+	}
+	if cfg.Shadow.Enabled || cfg.AWS.RoleAlias != "" {
+		if a.aws, err = newAWSAccess(cfg, a.ident.thing, log); err != nil {
+			return nil, err
+		}
+	}
 	m := cfg.MQTT
 	o := telemetry.Options{
-		Broker: m.Broker, ClientID: m.ClientID, Thing: thing, TopicPrefix: m.TopicPrefix,
+		Broker: m.Broker, ClientID: m.ClientID, Thing: a.ident.thing, TopicPrefix: m.TopicPrefix,
 		Username: m.Username, PasswordFile: m.PasswordFile, CAFile: m.CAFile, CertFile: m.CertFile, KeyFile: m.KeyFile,
-		QoS: byte(m.QoS), KeepAlive: time.Duration(m.KeepAlive), Outbox: m.Outbox,
-		AgentVersion: version, BootID: a.ident.boot, Status: a.status, Log: log,
+		QoS: byte(m.QoS), KeepAlive: time.Duration(m.KeepAlive), Outbox: m.Outbox, Spool: telling.spool, BasicIngest: telling.ingest(),
+		AgentVersion: version, BootID: a.ident.boot, Status: a.status, Health: telling.health, Log: log,
 	}
 	if cfg.Shadow.Enabled {
 		if a.follower, err = newFollower(a); err != nil {
@@ -65,7 +86,17 @@ func newAgent(cfg *config.Config, log *zap.Logger) (*agent, error) {
 	if err != nil {
 		return nil, errors.Join(&usageError{err}, a.close())
 	}
+	topic := a.topic("events")
+	a.events = newEvents(a.ident, log, func(payload []byte) error { return a.mqtt.PublishClass(telemetry.Events, topic, payload) })
+	if err := telling.attach(a); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
 	return a, nil
+}
+
+// topic is where the agent itself publishes messages of a kind.
+func (a *agent) topic(kind string) string {
+	return a.cfg.MQTT.TopicPrefix + "/" + a.ident.thing + "/" + kind
 }
 
 // close frees what newAgent opened.

@@ -72,7 +72,21 @@ func mosquitto(t *testing.T, port int, extra string) (stop func()) {
 	return stop
 }
 
-// subscriber is a running mosquitto_sub; lines are what it prints, "topic payload".
+// unbatched are the messages in a line, each with its topic: what has waited travels together.
+func unbatched(line string) []string {
+	topic, payload, _ := strings.Cut(line, " ")
+	var together struct{ Batch []json.RawMessage }
+	if !strings.HasPrefix(payload, `{"batch":[`) || json.Unmarshal([]byte(payload), &together) != nil {
+		return []string{line}
+	}
+	var lines []string
+	for _, one := range together.Batch {
+		lines = append(lines, topic+" "+string(one))
+	}
+	return lines
+}
+
+// subscriber is a running mosquitto_sub; lines are what it prints, "topic payload", those of batches one by one.
 func subscriber(t *testing.T, port int, topic string) (lines <-chan string) {
 	t.Helper()
 	c := exec.Command(lookUp(t, "mosquitto_sub"), "-h", "127.0.0.1", "-p", fmt.Sprint(port), "-t", topic, "-v", "-q", "1")
@@ -90,7 +104,9 @@ func subscriber(t *testing.T, port int, topic string) (lines <-chan string) {
 		s := bufio.NewScanner(out)
 		s.Buffer(nil, 1<<20)
 		for s.Scan() {
-			ch <- s.Text()
+			for _, line := range unbatched(s.Text()) {
+				ch <- line
+			}
 		}
 	}()
 	t.Cleanup(func() {
@@ -274,7 +290,7 @@ func TestAgentEnds(t *testing.T) {
 	yaml := fmt.Sprintf("device: {thing: t}\nsources:\n  a: {uri: %s, pace: max, publish: every-frame}\n  b: {uri: %s, pace: max, score_threshold: 0.89}\nmodel: {path: %s}\nmqtt: {broker: mqtt://127.0.0.1:%d}\nlog: {level: warn, format: json}\n", pictures, pictures, model, port)
 	lines := subscriber(t, port, "dt/gnomon/#")
 	out := good(t, "run", "--config", write(t, filepath.Join(t.TempDir(), "g.yaml"), []byte(yaml)))
-	if !strings.Contains(out, "0 dropped, 0 left unsent") {
+	if !strings.Contains(out, "0 dropped, 0 kept on the disk") {
 		t.Errorf("summary:\n%s", out)
 	}
 	var a, b, low int
@@ -282,6 +298,9 @@ func TestAgentEnds(t *testing.T) {
 		topic, payload, _ := strings.Cut(s, " ")
 		if strings.HasSuffix(topic, "/status") {
 			return strings.Contains(payload, `"state":"offline"`)
+		}
+		if !strings.HasSuffix(topic, "/detections") {
+			return false
 		}
 		m := parseMessage(t, []byte(payload))
 		switch m.Source {
@@ -375,7 +394,7 @@ func TestBadBroker(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			stdout, stderr, code := gnomon(t, "run", "--duration", "6s", "--config", agentConfig(t, row.broker, ""))
+			stdout, stderr, code := gnomon(t, "run", "--duration", "6s", "--config", agentConfig(t, row.broker, "telemetry: {spool: {dir: memory}}\n"))
 			end := lastLine(stderr)
 			if code != exitFailed || !strings.HasPrefix(end, "gnomon: nothing reached the broker: ") || !strings.Contains(end, row.want) {
 				t.Errorf("exit code %d, %s\n%s", code, end, stdout)

@@ -36,7 +36,7 @@ const (
 )
 
 func benchCommand() *cobra.Command {
-	return benchRunCommand(benchSwapCommand(), benchCamerasCommand(), benchCompareCommand())
+	return benchRunCommand(benchSwapCommand(), benchCamerasCommand(), benchSpoolCommand(), benchCompareCommand())
 }
 
 // swapBench exchanges two models again and again while frames flow.

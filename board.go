@@ -171,7 +171,7 @@ func (b *board) lines(screen bool) []string {
 	return lines
 }
 
-// summary prints what the agent did. It returns an error if what was found reached nobody.
+// summary prints what the agent did. It returns an error if what was found reached nobody and is not kept either.
 func (b *board) summary() error {
 	t := newTable(b.out)
 	t.AppendHeader(table.Row{"source", "frames", "dropped", "failed", "detections", "fps", "preprocess", "infer", "postprocess"})
@@ -186,10 +186,14 @@ func (b *board) summary() error {
 	t.Render()
 	m := b.agent.mqtt.Stats()
 	unsent := m.Queued + m.InFlight
-	if _, err := fmt.Fprintf(b.out, "%d messages published to %s: %d acknowledged, %d dropped, %d left unsent\n", m.Published, m.Broker, m.Acked, m.Dropped, unsent); err != nil {
+	left := "left unsent"
+	if m.Spool != nil {
+		left = "kept on the disk for the next run"
+	}
+	if _, err := fmt.Fprintf(b.out, "%d messages published to %s: %d acknowledged, %d dropped, %d %s\n", m.Published, m.Broker, m.Acked, m.Dropped, unsent, left); err != nil {
 		return fmt.Errorf("print the summary: %w", err)
 	}
-	if m.Acked == 0 && unsent > 0 {
+	if m.Acked == 0 && unsent > 0 && m.Spool == nil {
 		reason := m.LastError
 		if reason == "" {
 			reason = "there was no time to connect"

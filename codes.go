@@ -1,6 +1,7 @@
 package main
 
 import (
+	"gnomon/config/layers"
 	"gnomon/models/artifact"
 	"gnomon/models/bundle"
 	"gnomon/models/deploy"
@@ -43,11 +44,12 @@ func errorCodes() []codeInfo {
 		{codeProbeNotFinite, by(false), "the model gives NaN or infinities on a frame of this camera; export it again, often in FP32"},
 		{codeProbeGolden, by(false), "the model does not find what its golden pictures say; it behaves differently on this device"},
 		{codeProvider, by(true), "no execution provider that the model may run on can be used on this device; install what the message says, or let the manifest or engine.providers name another"},
-		{codeUnknownSource, string(deploy.Final), "the device has no source of that name; correct the name, or configure the source"},
-		{codeBadSetting, string(deploy.Final), "the setting of a source cannot be understood or is not possible; the message says what to write"},
 		{codeNotApplied, string(deploy.Noted), "the setting is right and could not be applied; the message says why"},
 	} {
 		add(c.code, c.handling, c.meaning)
+	}
+	for _, c := range layers.Codes() {
+		add(c.Code, string(deploy.Final), c.Meaning)
 	}
 	return all
 }

@@ -9,8 +9,9 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	return group("config", "Check a configuration, print the default or the schema",
-		"  gnomon config default > gnomon.yaml\n  gnomon config check gnomon.yaml",
+	return group("config", "Check a configuration, show what is in effect, print the default or the schema",
+		"  gnomon config default > gnomon.yaml\n  gnomon config check gnomon.yaml\n  gnomon config show --config gnomon.yaml --origin",
+		configShowCommand(),
 		&cobra.Command{
 			Use: "check FILE", Short: "Say everything that is wrong with a configuration, with line and column",
 			Example: "  gnomon config check gnomon.yaml",

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"gnomon/config"
+	"gnomon/telemetry/redact"
 )
 
 const (
@@ -59,7 +60,7 @@ func (f *follower) applySources(ctx context.Context, doc json.RawMessage) (again
 	for _, w := range f.agent.watching() {
 		entry, mentioned := desired.Sources[w.name]
 		mentioned = mentioned && !isNull(entry)
-		want, problem := configured(w.cfg), (*sourceProblem)(nil)
+		want, problem := w.configured(), (*sourceProblem)(nil)
 		if mentioned {
 			want, problem = decideSettings(want, entry, f.agent.cfg)
 		}
@@ -87,7 +88,8 @@ func (f *follower) applySources(ctx context.Context, doc json.RawMessage) (again
 		}
 		if _, known := f.agent.cfg.Sources[name]; !known && !isNull(desired.Sources[name]) {
 			unknown++
-			reports[strings.ToValidUTF8(name[:min(len(name), maxShownName)], "")] = sourceReport{Error: &sourceProblem{codeUnknownSource, "this device has no source of that name; it has " + clipText(strings.Join(slices.Sorted(maps.Keys(f.agent.cfg.Sources)), ", "))}}
+			shown := redact.Text(name)
+			reports[strings.ToValidUTF8(shown[:min(len(shown), maxShownName)], "")] = sourceReport{Error: &sourceProblem{codeUnknownSource, "this device has no source of that name; it has " + clipText(strings.Join(slices.Sorted(maps.Keys(f.agent.cfg.Sources)), ", "))}}
 		}
 	}
 	f.mu.Lock()
@@ -99,7 +101,7 @@ func (f *follower) applySources(ctx context.Context, doc json.RawMessage) (again
 // decideSettings reads one entry over the configured settings. Members that are missing or null stay as configured.
 func decideSettings(s settings, entry json.RawMessage, cfg *config.Config) (settings, *sourceProblem) {
 	bad := func(format string, args ...any) (settings, *sourceProblem) {
-		return s, &sourceProblem{codeBadSetting, clipText(fmt.Sprintf(format, args...))}
+		return s, &sourceProblem{codeBadSetting, clipText(redact.Text(fmt.Sprintf(format, args...)))}
 	}
 	var in struct {
 		Slot    *string  `json:"slot"`

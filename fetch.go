@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -34,10 +36,49 @@ const (
 	keepFree = 256 << 20
 )
 
+// awsAccess is how all of the process reaches AWS: one client, and one instance of the device's credentials.
+type awsAccess struct {
+	client      *http.Client
+	roots       *x509.CertPool
+	credentials aws.CredentialsProvider // nil: none are configured
+}
+
+func newAWSAccess(cfg *config.Config, thing string, log *zap.Logger) (*awsAccess, error) {
+	a := cfg.AWS
+	var access awsAccess
+	var err error
+	if access.client, err = cloud.HTTPClient(a.CAFile); err != nil {
+		return nil, usage("aws: %w", err)
+	}
+	if access.roots, err = cloud.Roots(a.CAFile); err != nil {
+		return nil, usage("aws: %w", err)
+	}
+	if a.RoleAlias == "" {
+		return &access, nil
+	}
+	access.credentials, err = cloud.NewCredentials(cloud.CredentialsOptions{
+		Endpoint: a.CredentialsEndpoint, RoleAlias: a.RoleAlias, Thing: thing,
+		CertFile: cfg.MQTT.CertFile, KeyFile: cfg.MQTT.KeyFile, CAFile: a.CAFile, Log: log,
+	})
+	if err != nil {
+		return nil, usage("aws: %w", err)
+	}
+	return &access, nil
+}
+
+// config is for clients of AWS's services.
+func (x *awsAccess) config(a config.AWS) aws.Config {
+	c := aws.Config{Region: a.Region, HTTPClient: x.client, Credentials: x.credentials}
+	if a.EndpointURL != "" {
+		c.BaseEndpoint = aws.String(a.EndpointURL)
+	}
+	return c
+}
+
 // unpackDir is where the files of a version are unpacked to, inside the directory of its download.
 const unpackDir = "files"
 
-func newFetcher(cfg *config.Config, thing string, log *zap.Logger) (*fetcher, error) {
+func newFetcher(cfg *config.Config, access *awsAccess, log *zap.Logger) (*fetcher, error) {
 	m, a := cfg.Models, cfg.AWS
 	o := artifact.Options{
 		Policy: artifact.Policy{Allow: m.Allow}, DockerConfig: m.RegistryCredentials, ECRHosts: a.ECRRegistries,
@@ -58,27 +99,7 @@ func newFetcher(cfg *config.Config, thing string, log *zap.Logger) (*fetcher, er
 	if err := o.Policy.Check(); err != nil {
 		return nil, usage("models.allow: %w", err)
 	}
-	client, err := cloud.HTTPClient(a.CAFile)
-	if err != nil {
-		return nil, usage("aws: %w", err)
-	}
-	if o.RootCAs, err = cloud.Roots(a.CAFile); err != nil {
-		return nil, usage("aws: %w", err)
-	}
-	o.AWS = aws.Config{Region: a.Region, HTTPClient: client}
-	if a.EndpointURL != "" {
-		o.AWS.BaseEndpoint = aws.String(a.EndpointURL)
-	}
-	if a.RoleAlias != "" {
-		credentials, err := cloud.NewCredentials(cloud.CredentialsOptions{
-			Endpoint: a.CredentialsEndpoint, RoleAlias: a.RoleAlias, Thing: thing,
-			CertFile: cfg.MQTT.CertFile, KeyFile: cfg.MQTT.KeyFile, CAFile: a.CAFile, Log: log,
-		})
-		if err != nil {
-			return nil, usage("aws: %w", err)
-		}
-		o.AWS.Credentials = credentials
-	}
+	o.RootCAs, o.AWS = access.roots, access.config(a)
 	f, err := artifact.New(o)
 	if err != nil {
 		return nil, usage("models: %w", err)

@@ -336,7 +336,7 @@ func (f *field) agent() *running { return start(f.t, "run", "--config", f.config
 // end stops an agent, which must take its time to send everything, and no more.
 func (f *field) end(r *running) {
 	f.t.Helper()
-	if out := r.stop(syscall.SIGTERM); !strings.Contains(out, "0 dropped, 0 left unsent") {
+	if out := r.stop(syscall.SIGTERM); !strings.Contains(out, "0 dropped, 0 kept on the disk") {
 		f.t.Errorf("summary:\n%s", out)
 	}
 }

@@ -5,14 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"gnomon/cloud/rotate"
+	"gnomon/config/layers"
 	"gnomon/engine/ort"
 	"gnomon/models/deploy"
 	"gnomon/models/store"
@@ -43,6 +47,9 @@ type follower struct {
 	ready   chan struct{} // closed when there is something that desires can be applied to
 	changed chan struct{} // one slot: the report may be another
 	news    chan json.RawMessage
+	rebased chan struct{} // one slot: what is configured has changed, so the desired sources are to be applied anew
+
+	told map[string]slotState // of each slot, as the last event about it said; only report uses it
 
 	mu      sync.Mutex
 	sources map[string]sourceReport
@@ -62,15 +69,18 @@ type report struct {
 	Agent   aboutAgent                   `json:"agent"`
 	Models  map[string]deploy.SlotReport `json:"models,omitempty"`
 	Sources map[string]sourceReport      `json:"sources,omitempty"`
+	Config  *layers.Report               `json:"config,omitempty"`
+	Cert    *rotate.Status               `json:"certificate,omitempty"`
 	Error   string                       `json:"error,omitempty"`
 }
 
 func newFollower(a *agent) (*follower, error) {
 	f := &follower{
 		agent: a, log: a.log, ready: make(chan struct{}), changed: make(chan struct{}, 1), news: make(chan json.RawMessage, 1),
+		rebased: make(chan struct{}, 1), told: map[string]slotState{},
 	}
 	var err error
-	if f.fetcher, err = newFetcher(a.cfg, a.ident.thing, a.log); err != nil {
+	if f.fetcher, err = newFetcher(a.cfg, a.aws, a.log); err != nil {
 		return nil, err
 	}
 	f.shadow, err = shadow.New(shadow.Options{
@@ -185,6 +195,7 @@ func (f *follower) open(ctx context.Context, slot string) error {
 
 // serve keeps the shadow over one connection (telemetry.Options.OnConnect).
 func (f *follower) serve(ctx context.Context, conn *telemetry.Conn) {
+	f.agent.rotation.connected(ctx, conn)
 	select {
 	case <-f.ready:
 	case <-ctx.Done():
@@ -198,6 +209,8 @@ func (f *follower) serve(ctx context.Context, conn *telemetry.Conn) {
 // desire takes a desired document; of several only the last one counts. It never blocks.
 func (f *follower) desire(doc json.RawMessage) {
 	f.deployer.Desire(doc)
+	f.agent.settings.takeDesired(doc)
+	f.agent.rotation.desire(doc)
 	for {
 		select {
 		case f.news <- doc:
@@ -222,9 +235,18 @@ func (f *follower) notify() {
 // resume sets the sources as was desired last, before they are opened: a device without a network goes on so, and a camera
 // that was switched off stays off.
 func (f *follower) resume(ctx context.Context) {
+	kept := f.kept()
+	f.agent.settings.takeDesired(kept)
+	f.agent.rotation.desire(kept)
+	f.applySources(ctx, kept)
+}
+
+// kept is the desired document of the last time that there was one.
+func (f *follower) kept() json.RawMessage {
 	if kept := f.store.State().Desired; kept != nil {
-		f.applySources(ctx, kept)
+		return kept
 	}
+	return json.RawMessage("{}")
 }
 
 // run deploys and reports until ctx ends.
@@ -245,6 +267,11 @@ func (f *follower) run(ctx context.Context) error {
 			f.log.Error("deploying has ended; start the agent anew", zap.Error(deployer.err))
 			return deployer.err
 		case doc = <-f.news:
+			again = f.settle(ctx, doc)
+		case <-f.rebased:
+			if doc == nil { // nothing has come since the start
+				doc = f.kept()
+			}
 			again = f.settle(ctx, doc)
 		case <-again:
 			again = f.settle(ctx, doc)
@@ -269,8 +296,13 @@ func (f *follower) settle(ctx context.Context, doc json.RawMessage) <-chan time.
 func (f *follower) report() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := report{Agent: f.about, Models: f.deployer.Report(), Sources: f.sources, Error: f.broken}
+	r := report{Agent: f.about, Models: f.deployer.Report(), Sources: f.sources, Config: f.agent.settings.report(), Cert: f.agent.rotation.status(), Error: f.broken}
+	f.tell(r.Models)
 	err := f.shadow.Report(r)
+	if err != nil {
+		r.Config = nil
+		err = f.shadow.Report(r)
+	}
 	if err != nil {
 		r.Sources, r.Error = nil, "the report is cut: there are too many sources"
 		err = f.shadow.Report(r)
@@ -288,6 +320,36 @@ func (f *follower) report() {
 	}
 	if err != nil {
 		f.log.Error("the report does not fit into the shadow", zap.Error(err))
+	}
+}
+
+// slotState is what makes two reports of a slot different events.
+type slotState struct {
+	state        deploy.State
+	runs, wanted string // digests
+	code         string // of what went wrong
+}
+
+// tell publishes an event for each slot whose state is another than before.
+func (f *follower) tell(reports map[string]deploy.SlotReport) {
+	for _, slot := range slices.Sorted(maps.Keys(reports)) {
+		r := reports[slot]
+		now := slotState{state: r.State, runs: r.SHA256}
+		if r.Candidate != nil {
+			now.wanted = r.Candidate.SHA256
+		}
+		if r.Error != nil {
+			now.code = r.Error.Code
+		}
+		if f.told[slot] == now {
+			continue
+		}
+		f.told[slot] = now
+		r.Percent = 0 // is news for the shadow only
+		f.agent.events.happened(eventModel, sourceAgent, "slot "+slotLine(slot, r), struct {
+			Slot string `json:"slot"`
+			deploy.SlotReport
+		}{slot, r})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -61,15 +62,16 @@ func program() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
-		runCommand(),      // the agent: sources -> model -> MQTT
-		detectCommand(),   // pictures and video in; a table, JSON or annotated pictures out
-		modelsCommand(),   // what a model file is and how it will be read
-		benchCommand(),    // speed, cameras, what changed, what an exchange of models costs
-		evalCommand(),     // COCO accuracy of a model
-		configCommand(),   // check a configuration, print the default and the schema
-		devcloudCommand(), // the AWS side on this machine, to try deployments out
-		versionCommand(),  // versions of everything inside
-		probeCommand(),    // hidden: the trial of a new model, in a process of its own
+		runCommand(),       // the agent: sources -> model -> MQTT
+		detectCommand(),    // pictures and video in; a table, JSON or annotated pictures out
+		modelsCommand(),    // what a model file is and how it will be read
+		benchCommand(),     // speed, cameras, what changed, what an exchange of models costs
+		evalCommand(),      // COCO accuracy of a model
+		configCommand(),    // check a configuration, print the default and the schema
+		provisionCommand(), // a certificate of its own for this device, by a claim
+		devcloudCommand(),  // the AWS side on this machine, to try deployments out
+		versionCommand(),   // versions of everything inside
+		probeCommand(),     // hidden: the trial of a new model, in a process of its own
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -95,21 +97,32 @@ func exitCode(err error) int {
 
 // runAgent is the agent: it starts what takes data before what makes it, and stops in the opposite order.
 //
-//	sources -> pipeline (model) -> watcher -> outbox -> MQTT
-//	shadow -> deployer -> slots of models, and settings of sources
-func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, stdout io.Writer) (err error) {
+//	sources -> pipeline (model) -> watcher -> spool -> MQTT
+//	events, metrics, health, logs -----------^
+//	shadow -> deployer -> slots of models, and settings; Parameter Store -> settings
+func runAgent(ctx context.Context, settings *fleetSettings, duration time.Duration, stdout io.Writer) (err error) {
 	if err := camera.Supported(); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	ui := newBoard(stdout)
-	log, err := newLogger(cfg.Log, ui)
+	cfg := settings.config()
+	who, err := newIdentity(cfg)
 	if err != nil {
 		return err
 	}
+	telling, err := newReporting(cfg, who)
+	if err != nil {
+		return err
+	}
+	ui := newBoard(stdout)
+	core, level, err := newLogCore(cfg.Log, ui)
+	if err != nil {
+		return err
+	}
+	log := telling.logTo(core)
 
-	// Sinks first: a broker for the demo, then the connection.
+	// Sinks first: a broker for the demo, where messages wait, then the connection.
 	var broker *background
 	if cfg.MQTT.Broker == config.BrokerEmbedded {
 		b, err := devcloud.NewBroker(devcloud.BrokerOptions{Log: log})
@@ -120,13 +133,18 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 		broker = inBackground(b.Run)
 	}
 	defer func() { err = errors.Join(err, broker.stop()) }()
-	agent, err := newAgent(cfg, log)
+	defer func() { err = errors.Join(err, telling.close()) }()
+	if err := telling.open(log); err != nil {
+		return err
+	}
+	agent, err := newAgent(settings, cfg, telling, level, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, agent.close()) }()
 	mqtt := inBackground(agent.mqtt.Run)
-	defer func() { err = errors.Join(err, mqtt.stop()) }()
+	defer func() { err = errors.Join(err, telling.end(), mqtt.stop()) }()
+	telling.begin()
 
 	// The model: the runtime is loaded before it and goes after it.
 	runtime, err := openEngine(cfg.Engine, log)
@@ -151,13 +169,17 @@ func runAgent(ctx context.Context, cfg *config.Config, duration time.Duration, s
 	if duration > 0 {
 		time.AfterFunc(duration, stop)
 	}
+	telling.measure()
 	screen := inBackground(ui.run)
 	follower := inBackground(agent.follow)
 	context.AfterFunc(ctx, follower.end)
+	configured, rotating := inBackground(agent.keepSettings), inBackground(agent.rotation.run)
+	agent.events.happened(eventStarted, sourceAgent, "gnomon "+version+" watches "+strings.Join(agent.enabled(), ", "), nil)
 	err = agent.run(ctx)
 	stop()
+	agent.events.happened(eventStopping, sourceAgent, "the agent ends", nil)
 	ended, followErr := follower.stopWithin(abandonAfter)
-	err = errors.Join(err, followErr, mqtt.stop(), screen.stop(), ui.summary())
+	err = errors.Join(err, followErr, configured.stop(), rotating.stop(), telling.end(), mqtt.stop(), screen.stop(), ui.summary())
 	if !ended { // a model that is being loaded cannot be told to stop, nor its runtime be closed
 		agent.follower.abandon()
 		leave(err)

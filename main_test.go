@@ -41,7 +41,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	c := exec.CommandContext(ctx, exe, args...)
-	c.Env = append(os.Environ(), asProgram+"=1")
+	c.Env = append(os.Environ(), asProgram+"=1", "STATE_DIRECTORY="+t.TempDir()) // not what an earlier run has left
 	return c
 }
 

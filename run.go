@@ -29,15 +29,11 @@ func runCommand() *cobra.Command {
 			if duration < 0 {
 				return usage("--duration must not be negative")
 			}
-			cfg := config.Default()
-			if path != "" {
-				loaded, err := config.Load(path)
-				if err != nil {
-					return &usageError{err}
-				}
-				cfg = *loaded
+			settings, err := openSettings(path)
+			if err != nil {
+				return err
 			}
-			return runAgent(c.Context(), &cfg, duration, c.OutOrStdout())
+			return runAgent(c.Context(), settings, duration, c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&path, "config", "", "configuration file; see gnomon config default")
@@ -47,9 +43,18 @@ func runCommand() *cobra.Command {
 
 // newLogger writes to out as the configuration says.
 func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, error) {
-	level, err := zapcore.ParseLevel(string(cfg.Level))
+	core, _, err := newLogCore(cfg, out)
 	if err != nil {
-		return nil, fmt.Errorf("log level: %w", err)
+		return nil, err
+	}
+	return zap.New(core), nil
+}
+
+// newLogCore is what newLogger logs to, with its level, which may be changed later.
+func newLogCore(cfg config.Log, out io.Writer) (zapcore.Core, zap.AtomicLevel, error) {
+	level, err := zap.ParseAtomicLevel(string(cfg.Level))
+	if err != nil {
+		return nil, level, fmt.Errorf("log level: %w", err)
 	}
 	ec := zap.NewProductionEncoderConfig()
 	ec.EncodeTime = zapcore.RFC3339NanoTimeEncoder
@@ -60,5 +65,5 @@ func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, error) {
 		ec.ConsoleSeparator = "  "
 		encoder = zapcore.NewConsoleEncoder(ec)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)), nil
+	return zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level), level, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,16 +35,18 @@ const (
 // watcher runs one source: it opens it, takes it through the model, publishes what is found, and for live sources
 // starts again when they fail. It satisfies engine.Sink.
 type watcher struct {
-	name  string
-	cfg   config.Source
-	every bool // publish frames without detections too
-	slots *slots
-	stays bool // does not end with its source: it may be switched on again
-	mqtt  *telemetry.Client
-	ident identity
-	topic string
-	log   *zap.Logger
-	view  *thumbnail // nil when nobody looks
+	name   string
+	cfg    config.Source
+	every  atomic.Bool // publish frames without detections too
+	slots  *slots
+	stays  bool // does not end with its source: it may be switched on again
+	mqtt   *telemetry.Client
+	events *events
+	meter  *sourceMeter
+	ident  identity
+	topic  string
+	log    *zap.Logger
+	view   *thumbnail // nil when nobody looks
 
 	buf   []byte // of the message being written; Handle is never called twice at once
 	place *place // of the pipeline that runs; changes between pipelines only
@@ -51,6 +54,7 @@ type watcher struct {
 	changed chan struct{} // one slot: want has changed in a way that needs another pipeline
 
 	mu       sync.Mutex
+	base     settings // as configured: what holds where the shadow says nothing
 	want     settings
 	state    string
 	err      error
@@ -64,6 +68,10 @@ type settings struct {
 	Enabled bool     `json:"enabled"`
 	Slot    string   `json:"slot"`
 	Score   *float32 `json:"score_threshold,omitempty"` // nil: the model's own
+}
+
+func (s settings) equal(o settings) bool {
+	return s.Enabled == o.Enabled && s.Slot == o.Slot && orZero(s.Score) == orZero(o.Score)
 }
 
 // configured are the settings of a source in the configuration.
@@ -80,16 +88,35 @@ func newWatcher(name string, a *agent) (*watcher, error) {
 		return nil, err
 	}
 	w := &watcher{
-		name: name, cfg: a.cfg.Sources[name], slots: a.slots, mqtt: a.mqtt, ident: a.ident, topic: topic, stays: a.follower != nil,
+		name: name, cfg: a.cfg.Sources[name], slots: a.slots, mqtt: a.mqtt, events: a.events, meter: a.telling.meter.source(name), ident: a.ident, topic: topic, stays: a.follower != nil,
 		log: a.log.With(zap.String("source", name)), state: stateStarting, changed: make(chan struct{}, 1),
 	}
-	w.want = configured(w.cfg)
-	publish := a.cfg.MQTT.Publish
-	if w.cfg.Publish != "" {
-		publish = w.cfg.Publish
-	}
-	w.every = publish == config.PublishEveryFrame
+	w.base = configured(w.cfg)
+	w.want = w.base
+	w.publish(w.cfg.Publish, a.cfg.MQTT.Publish)
 	return w, nil
+}
+
+// publish says which frames are worth a message: own, or all where own is empty.
+func (w *watcher) publish(own, all config.Publish) {
+	if own == "" {
+		own = all
+	}
+	w.every.Store(own == config.PublishEveryFrame)
+}
+
+// configured are the settings that hold where the shadow says nothing.
+func (w *watcher) configured() settings {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.base
+}
+
+// reconfigure changes them; they take effect when they are applied.
+func (w *watcher) reconfigure(s settings) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.base = s
 }
 
 // apply changes the settings. A threshold takes effect at once; the rest starts the source anew. After an error the
@@ -230,6 +257,7 @@ func (w *watcher) once(ctx context.Context) (err error) {
 	w.before, w.pipeline = w.statsLocked(), p
 	p.SetScoreThreshold(orZero(w.want.Score))
 	w.mu.Unlock()
+	w.meter.open()
 	w.set(stateRunning, nil)
 	w.log.Info("watching", zap.Stringer("what", describe{src}))
 	return p.Run(ctx)
@@ -256,21 +284,36 @@ func (w *watcher) Handle(r *engine.Result) error {
 		w.view.take(r)
 	}
 	w.place.frames.offer(r.Frame)
-	if len(r.Detections) == 0 && !w.every {
+	score := w.settings().Score
+	if len(r.Detections) == 0 && !w.every.Load() {
+		w.meter.observe(r, score, false, nil)
 		return nil
 	}
 	m := detectionMessage(r, w.name)
 	m.Device, m.BootID, m.Limit = w.ident.thing, w.ident.boot, telemetry.MaxPayload
 	w.buf = m.AppendJSON(w.buf[:0])
 	// A refused message is counted by the client and shown in the status; the camera goes on.
-	_ = w.mqtt.Publish(w.topic, w.buf)
+	err := w.mqtt.Publish(w.topic, w.buf)
+	w.meter.observe(r, score, true, err)
 	return nil
 }
 
+// set notes the state of the source, and tells when it is another.
 func (w *watcher) set(state string, err error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	changed := w.state != state
 	w.state, w.err = state, err
+	w.mu.Unlock()
+	if !changed {
+		return
+	}
+	message := "the source is " + state
+	if err != nil {
+		message += ": " + err.Error()
+	}
+	w.events.happened(eventSource, w.name, message, struct {
+		State string `json:"state"`
+	}{state})
 }
 
 // stats sums up all pipelines that this source has had.

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"gnomon/telemetry/redact"
 )
 
 // ErrNoOpenCV is returned by everything in a build without OpenCV.
@@ -144,9 +146,9 @@ func Redact(uri string) string {
 		return uri
 	}
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		return scheme + "://***" + rest[at:]
+		return redact.Text(scheme + "://***" + rest[at:])
 	}
-	return uri
+	return redact.Text(uri)
 }
 
 // Pictures lists the files that a folder source reads: those of a directory by name, or the one picture.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"go.uber.org/zap"
+
+	"gnomon/cloud/keypair"
 )
 
 const (
@@ -32,6 +34,8 @@ const (
 	requestTimeout = 30 * time.Second
 	// maxBody is some 30 times what the service answers.
 	maxBody = 64 << 10
+	// maxClockOff is how far the device's clock may be from the service's: with more, AWS services refuse signatures.
+	maxClockOff = 5 * time.Minute
 )
 
 // CredentialsOptions configures Credentials.
@@ -54,7 +58,6 @@ type CredentialsOptions struct {
 // called from any goroutine. It owns no goroutine of its own beyond a running request.
 type Credentials struct {
 	url, thing string
-	leafEnd    time.Time
 	client     *http.Client
 	log        *zap.Logger
 	now        func() time.Time
@@ -65,8 +68,12 @@ type Credentials struct {
 	failure  error     // the last attempt's; nil after a success
 	retry    time.Time // when the next attempt may be made after failure
 	network  time.Duration
+	clockOff time.Duration // of the last answer; beyond maxClockOff it has been logged
 	inFlight chan struct{} // closed at the end of the attempt that is under way; nil: none
 }
+
+// errUnfit marks what is wrong with the device's own files.
+var errUnfit = errors.New("the device's certificate can't be used")
 
 // What AWS IoT takes as the name of a role alias and of a thing.
 var (
@@ -74,7 +81,8 @@ var (
 	thingName = regexp.MustCompile(`^[A-Za-z0-9:_-]{1,128}$`)
 )
 
-// NewCredentials checks the options and reads the files; it asks nobody yet. The certificate must be valid now.
+// NewCredentials checks the options and reads the files; it asks nobody yet. The certificate must be valid now. The
+// certificate and the key are read again for each connection, so that a rotation needs no new Credentials.
 func NewCredentials(o CredentialsOptions) (*Credentials, error) {
 	c, err := newCredentials(o)
 	if err != nil {
@@ -100,7 +108,8 @@ func newCredentials(o CredentialsOptions) (*Credentials, error) {
 	if !thingName.MatchString(o.Thing) {
 		return nil, fmt.Errorf("thing %.130q is not a name: write 1 to 128 letters, digits and any of - _ :, such as camera-7", o.Thing)
 	}
-	pair, err := keyPair(o.CertFile, o.KeyFile, o.now())
+	files := keypair.Files{CertFile: o.CertFile, KeyFile: o.KeyFile}
+	pairs, err := keypair.NewSource(files, o.now())
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +117,16 @@ func newCredentials(o CredentialsOptions) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := pairs.Certificate(o.now())
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnfit, err)
+		}
+		return pair, nil
+	}
 	return &Credentials{
 		url: base + "/role-aliases/" + url.PathEscape(o.RoleAlias) + "/credentials", thing: o.Thing,
-		leafEnd: pair.Leaf.NotAfter, log: o.Log, now: o.now,
+		log: o.Log, now: o.now,
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // the service has none, and the certificate is not for others
 		}},
@@ -201,6 +216,31 @@ func (c *Credentials) pause(err error) time.Duration {
 	}
 	c.network = min(max(2*c.network, pauseNetwork), pauseNetworkMax)
 	return c.network/2 + jitter(c.network/2)
+}
+
+// ClockOff is how far the device's clock is ahead of the service's (behind: negative), by its last answer; 0 until there
+// is one. The service says whole seconds, and the answer's way is in it.
+func (c *Credentials) ClockOff() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.clockOff
+}
+
+// compareClocks remembers how far the clock is off, says so when that begins, and returns it.
+func (c *Credentials) compareClocks(now time.Time, date string) time.Duration {
+	server, err := http.ParseTime(date)
+	if err != nil {
+		return 0
+	}
+	off := now.Sub(server)
+	c.mu.Lock()
+	before := c.clockOff
+	c.clockOff = off
+	c.mu.Unlock()
+	if off.Abs() > maxClockOff && before.Abs() <= maxClockOff {
+		c.log.Warn("AWS services will refuse what this device signs", zap.String("reason", clockFix(off)))
+	}
+	return off
 }
 
 // jitter is a random time below d.

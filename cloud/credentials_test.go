@@ -173,7 +173,7 @@ func TestErrors(t *testing.T) {
 		{"not JSON", 200, `<html>`, "login page", false, pauseRefused},
 		{"empty", 200, `{}`, "login page", false, pauseRefused},
 		{"huge", 200, good(time.Now().Add(time.Hour), "A") + strings.Repeat(" ", maxBody), "login page", false, pauseRefused},
-		{"expired", 200, good(time.Now().Add(-time.Minute), "A"), "the clock of this device is wrong: it is 0s ahead", false, pauseRefused},
+		{"expired", 200, good(time.Now().Add(-time.Minute), "A"), "the clock of this device is wrong; set", false, pauseRefused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newService(t)
@@ -182,7 +182,7 @@ func TestErrors(t *testing.T) {
 			for range 2 {
 				_, err := c.Retrieve(t.Context())
 				ce, ok := errors.AsType[*CredentialsError](err)
-				if !ok || ce.Status != tt.status || !strings.Contains(clean(ce.Fix), tt.fix) || ce.Temporary() != tt.temporary {
+				if !ok || ce.Status != tt.status || !strings.Contains(ce.Fix, tt.fix) || ce.Temporary() != tt.temporary {
 					t.Errorf("error %v", err)
 				}
 			}
@@ -198,9 +198,70 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// clean makes a difference of a second or so none.
-func clean(fix string) string {
-	return strings.NewReplacer("1s ahead of", "0s ahead of", "1s behind", "0s ahead of").Replace(fix)
+// TestClock: a clock that is off is recognised by the answer's Date header, and by the server's certificate.
+func TestClock(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		off     time.Duration
+		status  int
+		expires time.Duration // after the real time
+		want    string        // in the error's Fix; empty: credentials
+		valid   time.Duration // by the device's clock
+	}{
+		{"right", 0, 200, 30 * time.Minute, "", 30 * time.Minute},
+		{"ahead", 40 * time.Minute, 200, 30 * time.Minute, "is wrong: it is 40m0s ahead of", 0},
+		{"ahead, refused", 10 * time.Minute, 403, 0, "it is 10m0s ahead of", 0},
+		{"behind", -20 * time.Minute, 200, 30 * time.Minute, "", 30 * time.Minute},
+		{"behind, refused", -20 * time.Minute, 403, 0, "it is 20m0s behind", 0},
+	} {
+		s := newService(t)
+		c := s.credentials(t)
+		s.clock.advance(tt.off)
+		s.answer(tt.status, good(time.Now().Add(tt.expires), "A1"))
+		got, err := c.Retrieve(t.Context())
+		if tt.want == "" {
+			if valid := got.Expires.Sub(s.clock.now()); err != nil || (valid-tt.valid).Abs() > time.Minute {
+				t.Errorf("%s: valid for %v, %v", tt.name, valid, err)
+			}
+		} else if ce, ok := errors.AsType[*CredentialsError](err); !ok || !strings.Contains(seconds(ce.Fix), tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if off := c.ClockOff(); (off - tt.off).Abs() > time.Minute {
+			t.Errorf("%s: off by %v", tt.name, off)
+		}
+	}
+	s := newService(t)
+	c := s.credentials(t)
+	c.client.Transport.(*http.Transport).TLSClientConfig.Time = func() time.Time { return time.Now().Add(48 * time.Hour) }
+	_, err := c.Retrieve(t.Context())
+	if ce, ok := errors.AsType[*CredentialsError](err); !ok || !strings.Contains(ce.Fix, "that the clock of this device shows") {
+		t.Errorf("at another time: %v", err)
+	}
+}
+
+// seconds makes a difference of a few seconds none: the Date header has whole ones.
+func seconds(fix string) string {
+	return strings.NewReplacer("m1s", "m0s", "m2s", "m0s", "19m59s", "20m0s", "19m58s", "20m0s").Replace(fix)
+}
+
+// TestRotated: a pair that is no longer one is done without while the old one is in time, and said afterwards.
+func TestRotated(t *testing.T) {
+	s := newService(t)
+	c := s.credentials(t)
+	s.want(t, c, "A1", 1)
+	if err := os.WriteFile(s.opts.CertFile, []byte("?"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.client.CloseIdleConnections()
+	s.answer(200, good(time.Now().Add(90*time.Minute), "A2"))
+	s.clock.advance(57 * time.Minute)
+	s.want(t, c, "A2", 2)
+	c.client.CloseIdleConnections()
+	s.clock.advance(time.Hour)
+	_, err := c.Retrieve(t.Context())
+	if ce, ok := errors.AsType[*CredentialsError](err); !ok || !strings.Contains(ce.Message, "don't make a pair") || !strings.Contains(ce.Fix, "provision") {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestNetwork(t *testing.T) {

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,10 +64,12 @@ func (c *Credentials) fetch(ctx context.Context) (aws.Credentials, error) {
 	if err != nil {
 		return aws.Credentials{}, c.networkError(err)
 	}
+	now := c.now()
+	off := c.compareClocks(now, resp.Header.Get("Date"))
 	var a answer
 	badJSON := json.Unmarshal(body, &a)
 	if resp.StatusCode != http.StatusOK {
-		return aws.Credentials{}, c.refused(resp.StatusCode, a.Message)
+		return aws.Credentials{}, c.refused(resp.StatusCode, a.Message, off)
 	}
 	k := a.Credentials
 	if len(body) > maxBody || badJSON != nil || k.AccessKeyID == "" || k.SecretAccessKey == "" || k.SessionToken == "" ||
@@ -76,27 +79,31 @@ func (c *Credentials) fetch(ctx context.Context) (aws.Credentials, error) {
 			Fix: "check that the endpoint is the credential provider's and no proxy or login page answers in its place",
 		}
 	}
-	if now := c.now(); !now.Before(k.Expiration) {
+	if !now.Before(k.Expiration) {
 		return aws.Credentials{}, &CredentialsError{
 			Status: resp.StatusCode, Message: "credentials that expired at " + k.Expiration.UTC().Format(time.RFC3339),
-			Fix: clockFix(now, resp.Header.Get("Date")),
+			Fix: clockFix(off),
 		}
+	}
+	expires := k.Expiration
+	if off < -maxClockOff { // by a clock that is behind, they would seem to live on after their end
+		expires = expires.Add(off)
 	}
 	return aws.Credentials{
 		AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey, SessionToken: k.SessionToken,
-		Source: "AWS IoT credential provider", CanExpire: true, Expires: k.Expiration,
+		Source: "AWS IoT credential provider", CanExpire: true, Expires: expires,
 	}, nil
 }
 
-// clockFix compares the device's clock with the server's Date header.
-func clockFix(now time.Time, date string) string {
+// clockFix says how far the device's clock is ahead of the server's, if that is known and not nothing.
+func clockFix(off time.Duration) string {
 	fix := "the clock of this device is wrong"
-	if server, err := http.ParseTime(date); err == nil {
-		off, way := now.Sub(server).Round(time.Second), "ahead of"
-		if off < 0 {
-			off, way = -off, "behind"
-		}
-		fix += fmt.Sprintf(": it is %v %s the server's", off, way)
+	switch off = off.Round(time.Second); {
+	case off.Abs() <= time.Second: // the header has whole seconds
+	case off > 0:
+		fix += fmt.Sprintf(": it is %v ahead of the server's", off)
+	case off < 0:
+		fix += fmt.Sprintf(": it is %v behind the server's", -off)
 	}
 	return fix + "; set the clock, and check that time synchronisation (NTP) runs"
 }
@@ -105,8 +112,11 @@ func clockFix(now time.Time, date string) string {
 func (c *Credentials) networkError(err error) error {
 	fix := "check the endpoint, the network and the proxy of this device"
 	switch text := err.Error(); {
-	case c.now().After(c.leafEnd):
-		fix = "the device's certificate expired at " + c.leafEnd.UTC().Format(time.RFC3339) + ": provision a new one"
+	case errors.Is(err, errUnfit):
+		fix = "mend that, or provision a new certificate"
+	case isWrongTime(err):
+		fix = "the server's certificate is not valid at the time that the clock of this device shows, " +
+			c.now().UTC().Format(time.RFC3339) + ": set the clock, and check that time synchronisation (NTP) runs"
 	case strings.Contains(text, "x509:"):
 		fix = "the server's certificate is not trusted: check ca_file, the clock of this device and who intercepts TLS"
 	case strings.Contains(text, "remote error: tls"):
@@ -117,8 +127,14 @@ func (c *Credentials) networkError(err error) error {
 	return &CredentialsError{Message: err.Error(), Fix: fix, err: err}
 }
 
-// refused explains the service's errors.
-func (c *Credentials) refused(status int, message string) error {
+// isWrongTime reports whether the server's certificate is none for the time of the clock.
+func isWrongTime(err error) bool {
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return ok && invalid.Reason == x509.Expired
+}
+
+// refused explains the service's errors. off is how far the clock is from the service's.
+func (c *Credentials) refused(status int, message string, off time.Duration) error {
 	const maxMessage = 300 // the service's own have a line
 	if len(message) > maxMessage {
 		message = strings.ToValidUTF8(message[:maxMessage], "")
@@ -146,6 +162,9 @@ func (c *Credentials) refused(status int, message string) error {
 		e.Fix = "the service has trouble; it is tried again later"
 	default:
 		e.Fix = "check that the endpoint is the credential provider's"
+	}
+	if off.Abs() > maxClockOff {
+		e.Fix += "; besides, " + clockFix(off)
 	}
 	return e
 }

@@ -3,24 +3,21 @@ package cloud
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
+
+	"gnomon/cloud/keypair"
 )
 
 const (
-	dialTimeout     = 10 * time.Second // a mobile network takes 3 s on a bad day
-	tlsTimeout      = 10 * time.Second
-	headerTimeout   = 30 * time.Second
-	idleTimeout     = 90 * time.Second
-	idlePerHost     = 4
-	maxHeaderBytes  = 64 << 10
-	maxFile         = 1 << 20 // far above any certificate chain; keeps a wrong path out of memory
-	othersMayAccess = 0o077
+	dialTimeout    = 10 * time.Second // a mobile network takes 3 s on a bad day
+	tlsTimeout     = 10 * time.Second
+	headerTimeout  = 30 * time.Second
+	idleTimeout    = 90 * time.Second
+	idlePerHost    = 4
+	maxHeaderBytes = 64 << 10
 )
 
 // HTTPClient makes a client for AWS services. It trusts the PEM certificates of caFile, if one is named, beside the
@@ -40,7 +37,7 @@ func Roots(caFile string) (*x509.CertPool, error) {
 	if caFile == "" {
 		return nil, nil
 	}
-	pem, _, err := read("ca_file", caFile)
+	pem, err := keypair.Read("ca_file", caFile)
 	if err != nil {
 		return nil, err
 	}
@@ -71,60 +68,4 @@ func newTransport(caFile string) (*http.Transport, error) {
 		MaxIdleConnsPerHost:    idlePerHost,
 		ForceAttemptHTTP2:      true,
 	}, nil
-}
-
-// keyPair reads the device's certificate and key and checks that they are fit for use.
-func keyPair(certFile, keyFile string, now time.Time) (tls.Certificate, error) {
-	var none tls.Certificate
-	certPEM, _, err := read("cert_file", certFile)
-	if err != nil {
-		return none, err
-	}
-	keyPEM, mode, err := read("key_file", keyFile)
-	if err != nil {
-		return none, err
-	}
-	if mode&othersMayAccess != 0 {
-		return none, fmt.Errorf("key_file %s is open to others than its owner (mode %04o): run chmod 600 %s", keyFile, mode, keyFile)
-	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return none, fmt.Errorf("cert_file %s and key_file %s don't make a pair: %w; both must be PEM, the key without a passphrase and the one that the certificate was made for", certFile, keyFile, err)
-	}
-	if now.After(pair.Leaf.NotAfter) {
-		return none, fmt.Errorf("cert_file %s expired at %s: provision a new certificate, or check the clock of this device", certFile, pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
-	}
-	if now.Before(pair.Leaf.NotBefore) {
-		return none, fmt.Errorf("cert_file %s is valid only from %s: check the clock of this device", certFile, pair.Leaf.NotBefore.UTC().Format(time.RFC3339))
-	}
-	return pair, nil
-}
-
-func read(what, path string) ([]byte, os.FileMode, error) {
-	if path == "" {
-		return nil, 0, errors.New(what + " is not set; write the path of a PEM file")
-	}
-	// Opening a named pipe would wait for a writer, so its kind is looked at before.
-	if info, err := os.Stat(path); err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w", what, err)
-	} else if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s %s is not a regular file", what, path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w", what, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w", what, err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w", what, err)
-	}
-	if len(data) > maxFile {
-		return nil, 0, fmt.Errorf("%s %s is larger than %d bytes: that is the wrong file", what, path, maxFile)
-	}
-	return data, info.Mode().Perm(), nil
 }

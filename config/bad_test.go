@@ -16,7 +16,7 @@ var badConfigs = []struct {
 }{
 	// Keys and types.
 	{"mqtt:\n  brokr: embedded", `2:3: unknown key "brokr" in mqtt; did you mean "broker"?`, true},
-	{"camera: {}", `1:1: unknown key "camera" in the top level; its keys are device, sources, model, engine, mqtt, shadow, models, aws, log`, true},
+	{"camera: {}", `1:1: unknown key "camera" in the top level; its keys are device, sources, model, engine, mqtt, shadow, models, aws, telemetry, log`, true},
 	{"sources:\n  a: {url: sample}", `2:7: unknown key "url" in sources.a; did you mean "uri"?`, true},
 	{"log: {level: info, level: warn}", `1:20: log.level is set twice; the first is on line 1`, false},
 	{"device: box", `1:9: device must be a mapping ("key: value" lines), not the text "box"`, true},
@@ -26,6 +26,23 @@ var badConfigs = []struct {
 	{"mqtt: {qos: one}", `1:13: mqtt.qos must be a whole number, not the text "one"`, true},
 	{"mqtt:\n  outbox: 1.5", `2:11: mqtt.outbox must be a whole number, not the number 1.5`, true},
 	{"log:\n  level:", `2:3: log.level is empty; write a value or remove the key`, true},
+
+	// telemetry
+	{"telemetry: {spool: {max_size: 1MB}}", `1:31: telemetry.spool.max_size must be from 16MB to 64GB, not 1MB`, false},
+	{"telemetry: {spool: {commit_every: 1ms}}", `1:35: telemetry.spool.commit_every must be from 10ms to 10s, not 1ms`, false},
+	{"telemetry: {basic_ingest: {logs: a-b}}", `1:34: telemetry.basic_ingest.logs must be the name of a rule, letters, digits and _, not "a-b"`, true},
+	{"telemetry: {metrics: {every: 1s}}", `1:30: telemetry.metrics.every must be from 5s to 1h, not 1s`, false},
+	{"telemetry: {metrics: {listen: ':9464'}}", `1:31: telemetry.metrics.listen must be an address and port such as 127.0.0.1:9464, not ":9464"`, false},
+	{"telemetry: {metrics: {cloudwatch_namespace: AWS/x}}", `1:45: telemetry.metrics.cloudwatch_namespace must be letters, digits and . _ / # : -, not beginning with AWS/: "AWS/x"`, false},
+	{"telemetry: {logs: {rate: 0}}", `1:26: telemetry.logs.rate must be from 1 to 1000, not 0`, true},
+	{"telemetry: {logs: {journal_units: ['-f']}}", `1:36: telemetry.logs.journal_units[0] must be the name of a unit such as docker.service, not "-f"`, false},
+	{"telemetry: {logs: {files: [a, a]}}", `1:31: telemetry.logs.files[1] is there twice: "a"; remove one`, true},
+	{"shadow: {enabled: true}\nmqtt: {broker: 'mqtts://b'}\naws: {rotation_template: gnomon-rotate}", `3:26: aws.rotation_template needs the device's certificate; set mqtt.cert_file and mqtt.key_file`, false},
+	{"aws: {rotation_template: r/r}", `1:26: aws.rotation_template is ordered with through the shadow; set shadow.enabled
+gnomon.yaml:1:26: aws.rotation_template needs the device's certificate; set mqtt.cert_file and mqtt.key_file
+gnomon.yaml:1:26: aws.rotation_template must be at most 36 letters, digits, _ and -, not "r/r"`, false},
+	{"aws: {parameters: {path: /gnomon/}}", `1:26: aws.parameters.path must be a path such as /gnomon/fleet, without a slash at its end, not "/gnomon/"`, true},
+	{"aws: {parameters: {path: /gnomon/fleet}}", `1:26: aws.parameters.path needs credentials; set aws.credentials_endpoint and aws.role_alias`, false},
 
 	// device
 	{"device: {thing: a/b}", `1:17: device.thing must not have / + # spaces or control characters, as it is one level of a topic: "a/b"`, true},

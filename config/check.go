@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"gnomon/config/yamldoc"
+	"gnomon/telemetry/redact"
 )
 
 // Limits on what a configuration may ask for.
@@ -165,6 +166,7 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // shown is a value for an error: on one line, not too long.
 func shown(s string) string {
+	s = redact.Text(s)
 	const most = 60
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "…"

@@ -37,12 +37,14 @@ type Models struct {
 
 // AWS is the section aws.
 type AWS struct {
-	Region              string   `yaml:"region" jsonschema_description:"The region of buckets and registries, such as eu-central-1."`
-	CredentialsEndpoint string   `yaml:"credentials_endpoint" jsonschema_description:"The host of the account's IoT credential provider, as aws iot describe-endpoint --endpoint-type iot:CredentialProvider prints it. The device's certificate is mqtt.cert_file."`
-	RoleAlias           string   `yaml:"role_alias" jsonschema_description:"The role alias whose role this device takes."`
-	CAFile              string   `yaml:"ca_file" jsonschema_description:"A PEM file with authorities to trust beside the system's for downloads and AWS calls. Empty: none."`
-	EndpointURL         string   `yaml:"endpoint_url" jsonschema_description:"Another place for all AWS services, such as https://127.0.0.1:8443 for gnomon devcloud. Empty: AWS."`
-	ECRRegistries       []string `yaml:"ecr_registries" jsonschema_description:"Registries (host or host:port) that take ECR's token although their names are not ECR's."`
+	Region              string     `yaml:"region" jsonschema_description:"The region of buckets and registries, such as eu-central-1."`
+	CredentialsEndpoint string     `yaml:"credentials_endpoint" jsonschema_description:"The host of the account's IoT credential provider, as aws iot describe-endpoint --endpoint-type iot:CredentialProvider prints it. The device's certificate is mqtt.cert_file."`
+	RoleAlias           string     `yaml:"role_alias" jsonschema_description:"The role alias whose role this device takes."`
+	CAFile              string     `yaml:"ca_file" jsonschema_description:"A PEM file with authorities to trust beside the system's for downloads and AWS calls. Empty: none."`
+	EndpointURL         string     `yaml:"endpoint_url" jsonschema_description:"Another place for all AWS services, such as https://127.0.0.1:8443 for gnomon devcloud. Empty: AWS."`
+	Parameters          Parameters `yaml:"parameters" jsonschema_description:"Settings of the whole fleet, from Parameter Store."`
+	RotationTemplate    string     `yaml:"rotation_template" jsonschema_description:"The provisioning template with which this device orders a new certificate for itself when the shadow says so. Empty: its certificate is not exchanged."`
+	ECRRegistries       []string   `yaml:"ecr_registries" jsonschema_description:"Registries (host or host:port) that take ECR's token although their names are not ECR's."`
 }
 
 // DefaultSlot is where a source's model runs unless it says otherwise.
@@ -73,6 +75,7 @@ const (
 	regionPattern     = `^([a-z]{2}(-[a-z]+)+-[0-9])?$`
 	aliasPattern      = `^[A-Za-z0-9_=,@-]{0,128}$`
 	slotPattern       = `^[a-z0-9_-]{1,64}$`
+	templatePattern   = `^[A-Za-z0-9_-]{0,36}$`
 	hostPattern       = `^[A-Za-z0-9.-]+(:[0-9]{1,5})?$`
 )
 
@@ -100,6 +103,7 @@ func (c *Config) checkCloud(p *yamldoc.Problems) {
 	c.Shadow.check(p, c)
 	c.Models.check(p)
 	c.AWS.check(p, &c.MQTT)
+	c.Telemetry.check(p)
 }
 
 func (s *Shadow) check(p *yamldoc.Problems, c *Config) {
@@ -107,6 +111,9 @@ func (s *Shadow) check(p *yamldoc.Problems, c *Config) {
 		p.Addf("shadow.name", "must be at most 64 letters, digits and : _ -, not %s", shown(s.Name))
 	}
 	if !s.Enabled {
+		if c.AWS.RotationTemplate != "" {
+			p.Addf("aws.rotation_template", "is ordered with through the shadow; set shadow.enabled")
+		}
 		return
 	}
 	if c.MQTT.Broker == BrokerEmbedded {
@@ -165,6 +172,8 @@ func (a *AWS) check(p *yamldoc.Problems, m *MQTT) {
 		p.Addf(set, "is set but %s is not; write both or neither", missing)
 	case a.RoleAlias != "" && a.Region == "":
 		p.Addf("aws.role_alias", "needs a region; set aws.region")
+	case a.RotationTemplate != "" && m.CertFile == "":
+		p.Addf("aws.rotation_template", "needs the device's certificate; set mqtt.cert_file and mqtt.key_file")
 	case a.RoleAlias != "" && m.CertFile == "":
 		p.Addf("aws.role_alias", "needs the device's certificate; set mqtt.cert_file and mqtt.key_file")
 	}
@@ -174,10 +183,14 @@ func (a *AWS) check(p *yamldoc.Problems, m *MQTT) {
 			p.Addf("aws.endpoint_url", "must be https://HOST:PORT, not %s", shown(redacted(a.EndpointURL)))
 		}
 	}
+	a.Parameters.check(p, a)
+	if !matches(templatePattern, a.RotationTemplate) {
+		p.Addf("aws.rotation_template", "must be at most 36 letters, digits, _ and -, not %s", shown(a.RotationTemplate))
+	}
 	checkList(p, "aws.ecr_registries", a.ECRRegistries)
 	for i, host := range a.ECRRegistries {
 		if !matches(hostPattern, host) {
-			p.Addf(yamldoc.Index("aws.ecr_registries", i), "must be HOST or HOST:PORT, not %s", shown(host))
+			p.Addf(yamldoc.Index("aws.ecr_registries", i), "must be HOST or HOST:PORT, not %s", shown(host[strings.LastIndexByte(host, '@')+1:]))
 		}
 	}
 }

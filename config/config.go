@@ -11,15 +11,16 @@ import "time"
 
 // Config is the whole configuration. The tag jsonschema_description of each field is its documentation.
 type Config struct {
-	Device  Device            `yaml:"device" jsonschema_description:"Who this device is."`
-	Sources map[string]Source `yaml:"sources" jsonschema_description:"Where pictures come from: a name, which is part of the MQTT topic, and a source. Setting it replaces the sample video."`
-	Model   Model             `yaml:"model" jsonschema_description:"What looks at the pictures."`
-	Engine  Engine            `yaml:"engine" jsonschema_description:"How ONNX Runtime runs the model."`
-	MQTT    MQTT              `yaml:"mqtt" jsonschema_description:"Where detections go."`
-	Shadow  Shadow            `yaml:"shadow" jsonschema_description:"The AWS IoT Device Shadow that deploys models and sets the sources."`
-	Models  Models            `yaml:"models" jsonschema_description:"How models that the shadow names are fetched, trusted, tried and kept."`
-	AWS     AWS               `yaml:"aws" jsonschema_description:"AWS as models need it: credentials come from the device's certificate."`
-	Log     Log               `yaml:"log" jsonschema_description:"What is written to standard error."`
+	Device    Device            `yaml:"device" jsonschema_description:"Who this device is."`
+	Sources   map[string]Source `yaml:"sources" jsonschema_description:"Where pictures come from: a name, which is part of the MQTT topic, and a source. Setting it replaces the sample video."`
+	Model     Model             `yaml:"model" jsonschema_description:"What looks at the pictures."`
+	Engine    Engine            `yaml:"engine" jsonschema_description:"How ONNX Runtime runs the model."`
+	MQTT      MQTT              `yaml:"mqtt" jsonschema_description:"Where detections go."`
+	Shadow    Shadow            `yaml:"shadow" jsonschema_description:"The AWS IoT Device Shadow that deploys models and sets the sources."`
+	Models    Models            `yaml:"models" jsonschema_description:"How models that the shadow names are fetched, trusted, tried and kept."`
+	AWS       AWS               `yaml:"aws" jsonschema_description:"AWS as models and settings need it: credentials come from the device's certificate."`
+	Telemetry Telemetry         `yaml:"telemetry" jsonschema_description:"What waits for the broker, and what is sent beside detections."`
+	Log       Log               `yaml:"log" jsonschema_description:"What is written to standard error."`
 }
 
 // Device is the section device.
@@ -139,7 +140,12 @@ func Default() Config {
 			MaxSize: 4 * gigabyte, DownloadSize: 2 * gigabyte, DownloadTimeout: Duration(6 * time.Hour), ProbeTimeout: Duration(2 * time.Minute),
 			Probation: Duration(time.Minute), MaxSlowdown: 3, MinDetections: 0.1, Allow: []string{}, TrustedKeys: []string{},
 		},
-		AWS: AWS{ECRRegistries: []string{}},
+		AWS: AWS{ECRRegistries: []string{}, Parameters: Parameters{Every: Duration(5 * time.Minute)}},
+		Telemetry: Telemetry{
+			Spool:   Spool{MaxSize: 500 * megabyte, CommitEvery: Duration(50 * time.Millisecond)},
+			Metrics: Metrics{Every: Duration(30 * time.Second), Listen: "127.0.0.1:9464"},
+			Logs:    Logs{Enabled: true, Level: LevelInfo, Rate: 50, Units: []string{}, Files: []string{}},
+		},
 		Log: Log{Level: LevelInfo, Format: FormatAuto},
 	}
 }

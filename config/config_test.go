@@ -103,7 +103,12 @@ models:
   probation: 5m
   max_slowdown: 0
   min_detections: 0.5
-aws: {region: eu-central-1, credentials_endpoint: c.example, role_alias: r, ca_file: a.pem, endpoint_url: "https://h:1", ecr_registries: ["h:1"]}
+aws: {region: eu-central-1, credentials_endpoint: c.example, role_alias: r, ca_file: a.pem, endpoint_url: "https://h:1", ecr_registries: ["h:1"], rotation_template: t-1, parameters: {path: /a/b, every: 1m}}
+telemetry:
+  spool: {dir: memory, max_size: 1GB, commit_every: 0s}
+  basic_ingest: {detections: d_1, events: e, metrics: m, logs: l}
+  metrics: {every: 1m, listen: "[::1]:1", cloudwatch_namespace: fleet}
+  logs: {enabled: false, level: error, rate: 7, journal_units: [a@b.service], kernel: true, files: [/var/log/a]}
 log: {level: debug, format: json}
 `))
 	if err != nil {
@@ -136,7 +141,13 @@ log: {level: debug, format: json}
 		},
 		AWS: config.AWS{
 			Region: "eu-central-1", CredentialsEndpoint: "c.example", RoleAlias: "r", CAFile: "a.pem", EndpointURL: "https://h:1",
-			ECRRegistries: []string{"h:1"},
+			ECRRegistries: []string{"h:1"}, RotationTemplate: "t-1", Parameters: config.Parameters{Path: "/a/b", Every: config.Duration(time.Minute)},
+		},
+		Telemetry: config.Telemetry{
+			Spool:       config.Spool{Dir: config.SpoolMemory, MaxSize: 1_000_000_000},
+			BasicIngest: config.BasicIngest{Detections: "d_1", Events: "e", Metrics: "m", Logs: "l"},
+			Metrics:     config.Metrics{Every: config.Duration(time.Minute), Listen: "[::1]:1", CloudWatchNamespace: "fleet"},
+			Logs:        config.Logs{Level: config.LevelError, Rate: 7, Units: []string{"a@b.service"}, Kernel: true, Files: []string{"/var/log/a"}},
 		},
 		Log: config.Log{Level: config.LevelDebug, Format: config.FormatJSON},
 	}

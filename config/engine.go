@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/invopop/jsonschema"
-
 	"gnomon/config/yamldoc"
 )
 
@@ -113,13 +111,4 @@ func (e *Engine) checkOptions(p *yamldoc.Problems) {
 			}
 		}
 	}
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (Engine) JSONSchemaExtend(s *jsonschema.Schema) {
-	providers := s.Properties.Value("providers")
-	providers.MinItems, providers.MaxItems, providers.UniqueItems = length(1), length(maxProviders), true
-	providers.Items.Pattern = providerPattern
-	plugins := s.Properties.Value("plugins")
-	plugins.MaxItems, plugins.Items.MinLength = length(maxProviders), length(1)
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	_ "embed" // for the default file
-	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -20,16 +19,8 @@ func DefaultYAML() []byte { return slices.Clone(defaultYAML) }
 //
 // What is wrong in the file is a *yamldoc.Error; a file that cannot be read wraps the cause (fs.ErrNotExist).
 func Load(path string) (*Config, error) {
-	data, err := yamldoc.ReadFile(yamldoc.AnyFolder{}, path)
-	if err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", path, err)
-	}
-	c, err := Parse(path, data)
-	if err != nil {
-		return nil, err
-	}
-	c.rebase(filepath.Dir(path))
-	return c, nil
+	c, _, err := LoadDocument(path)
+	return c, err
 }
 
 // Parse reads and checks a configuration; name is what errors call the file. Paths stay as they are written. The error
@@ -54,6 +45,12 @@ func (c *Config) rebase(dir string) {
 	}
 	for i := range c.Engine.Plugins {
 		paths = append(paths, &c.Engine.Plugins[i])
+	}
+	for i := range c.Telemetry.Logs.Files {
+		paths = append(paths, &c.Telemetry.Logs.Files[i])
+	}
+	if c.Telemetry.Spool.Dir != SpoolMemory {
+		paths = append(paths, &c.Telemetry.Spool.Dir)
 	}
 	if c.Model.Path != ModelDefault {
 		paths = append(paths, &c.Model.Path)

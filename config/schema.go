@@ -1,143 +1,14 @@
 package config
 
 import (
-	"encoding/json"
-	"fmt"
-	"reflect"
-	"strconv"
-
-	"github.com/invopop/jsonschema"
+	_ "embed" // for the schema
+	"slices"
 )
+
+//go:embed schema.json
+var schemaJSON []byte
 
 // Schema is a JSON Schema (draft 2020-12) of the configuration, for editors and other programs that write one. What it
 // refuses, Validate refuses too; rules between keys are Validate's alone. It asks for mappings where a file may also
 // leave a section empty.
-func Schema() []byte {
-	r := jsonschema.Reflector{Anonymous: true, DoNotReference: true, FieldNameTag: "yaml", RequiredFromJSONSchemaTags: true}
-	s := r.Reflect(&Config{})
-	s.Title = "gnomon configuration"
-	setDefaults(s, reflect.ValueOf(Default()))
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		panic(fmt.Sprintf("the schema of config.Config cannot be written: %v", err)) // depends on nothing but this package
-	}
-	return append(text, '\n')
-}
-
-// setDefaults notes the default of each key that is not a section.
-func setDefaults(s *jsonschema.Schema, v reflect.Value) {
-	for i := range v.NumField() {
-		property := s.Properties.Value(v.Type().Field(i).Tag.Get("yaml"))
-		switch value := v.Field(i).Interface().(type) {
-		case fmt.Stringer:
-			property.Default = value.String()
-		default:
-			switch field := v.Field(i); field.Kind() {
-			case reflect.Struct:
-				setDefaults(property, field)
-			case reflect.Map, reflect.Pointer, reflect.Slice:
-			default:
-				property.Default = value
-			}
-		}
-	}
-}
-
-func number(n int) json.Number { return json.Number(strconv.Itoa(n)) }
-
-func length(n uint64) *uint64 { return &n }
-
-// between sets inclusive bounds.
-func between(s *jsonschema.Schema, low, high int) {
-	s.Minimum, s.Maximum = number(low), number(high)
-}
-
-// oneOf sets the words that a value may be.
-func oneOf[T ~string](s *jsonschema.Schema, words ...T) {
-	for _, w := range words {
-		s.Enum = append(s.Enum, string(w))
-	}
-}
-
-// JSONSchemaExtend adds the rules for the names of sources.
-func (Config) JSONSchemaExtend(s *jsonschema.Schema) {
-	sources := s.Properties.Value("sources")
-	sources.PropertyNames = &jsonschema.Schema{Pattern: sourcePattern}
-	sources.MinProperties, sources.MaxProperties = length(1), length(maxSources)
-	source := sources.AdditionalProperties
-	var d Source
-	d.SetDefaults()
-	setDefaults(source, reflect.ValueOf(d))
-	// These have no default of their own: unset means something else than any value.
-	source.Properties.Value("uri").Default = nil
-	source.Properties.Value("pace").Default = string(PaceRealtime)
-	source.Properties.Value("publish").Default = nil
-	source.Properties.Value("slot").Default = DefaultSlot
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (Device) JSONSchemaExtend(s *jsonschema.Schema) {
-	thing := s.Properties.Value("thing")
-	thing.Pattern, thing.MaxLength = thingPattern, length(maxThing)
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (Source) JSONSchemaExtend(s *jsonschema.Schema) {
-	uri := s.Properties.Value("uri")
-	uri.MinLength, uri.MaxLength = length(1), length(maxPath)
-	oneOf(s.Properties.Value("pace"), PaceRealtime, PaceMax)
-	oneOf(s.Properties.Value("publish"), PublishDetections, PublishEveryFrame)
-	between(s.Properties.Value("width"), 0, maxSide)
-	between(s.Properties.Value("height"), 0, maxSide)
-	between(s.Properties.Value("fps"), 0, maxFPS)
-	slot := s.Properties.Value("slot")
-	slot.Pattern = `^([a-z0-9_-]{1,64})?$`
-	score := s.Properties.Value("score_threshold")
-	score.ExclusiveMinimum, score.Maximum = number(0), number(1)
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (Model) JSONSchemaExtend(s *jsonschema.Schema) {
-	s.Properties.Value("path").MinLength = length(1)
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (MQTT) JSONSchemaExtend(s *jsonschema.Schema) {
-	s.Properties.Value("broker").Pattern = `^(` + BrokerEmbedded + `$|([Mm][Qq][Tt][Tt][Ss]?|[Tt][Cc][Pp]|[Ss][Ss][Ll]|[Tt][Ll][Ss])://[^@]+$)`
-	s.Properties.Value("client_id").MaxLength = length(maxClientID)
-	prefix := s.Properties.Value("topic_prefix")
-	prefix.Pattern, prefix.MaxLength = prefixPattern, length(maxTopic)
-	between(s.Properties.Value("qos"), 0, 1)
-	between(s.Properties.Value("outbox"), 1, maxOutbox)
-	oneOf(s.Properties.Value("publish"), PublishDetections, PublishEveryFrame)
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (Shadow) JSONSchemaExtend(s *jsonschema.Schema) {
-	s.Properties.Value("name").Pattern = shadowNamePattern
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (Models) JSONSchemaExtend(s *jsonschema.Schema) {
-	for _, key := range [...]string{"allow", "trusted_keys"} {
-		s.Properties.Value(key).MaxItems = length(maxList)
-		s.Properties.Value(key).Items.MinLength = length(1)
-	}
-	between(s.Properties.Value("max_slowdown"), 0, maxSlowdown)
-	detections := s.Properties.Value("min_detections")
-	detections.Minimum, detections.ExclusiveMaximum = number(0), number(1)
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (AWS) JSONSchemaExtend(s *jsonschema.Schema) {
-	s.Properties.Value("region").Pattern = regionPattern
-	s.Properties.Value("role_alias").Pattern = aliasPattern
-	registries := s.Properties.Value("ecr_registries")
-	registries.MaxItems, registries.Items.Pattern = length(maxList), hostPattern
-}
-
-// JSONSchemaExtend adds the rules that the types do not tell.
-func (Log) JSONSchemaExtend(s *jsonschema.Schema) {
-	oneOf(s.Properties.Value("level"), LevelDebug, LevelInfo, LevelWarn, LevelError)
-	oneOf(s.Properties.Value("format"), FormatAuto, FormatJSON, FormatConsole)
-}
+func Schema() []byte { return slices.Clone(schemaJSON) }

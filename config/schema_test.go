@@ -78,7 +78,8 @@ func TestSchema(t *testing.T) {
 		}
 	})
 	want := []string{
-		"aws", "aws.ca_file", "aws.credentials_endpoint", "aws.ecr_registries", "aws.endpoint_url", "aws.region", "aws.role_alias",
+		"aws", "aws.ca_file", "aws.credentials_endpoint", "aws.ecr_registries", "aws.endpoint_url",
+		"aws.parameters", "aws.parameters.every", "aws.parameters.path", "aws.region", "aws.role_alias", "aws.rotation_template",
 		"device", "device.thing",
 		"engine", "engine.cuda", "engine.cuda.graph", "engine.library", "engine.plugins", "engine.provider_options", "engine.providers",
 		"engine.run_timeout", "engine.sessions", "engine.spinning", "engine.strict",
@@ -93,6 +94,12 @@ func TestSchema(t *testing.T) {
 		"shadow", "shadow.enabled", "shadow.name",
 		"sources", "sources.sample.enabled", "sources.sample.fps", "sources.sample.height", "sources.sample.loop", "sources.sample.pace",
 		"sources.sample.publish", "sources.sample.score_threshold", "sources.sample.slot", "sources.sample.uri", "sources.sample.width",
+		"telemetry", "telemetry.basic_ingest", "telemetry.basic_ingest.detections", "telemetry.basic_ingest.events",
+		"telemetry.basic_ingest.logs", "telemetry.basic_ingest.metrics",
+		"telemetry.logs", "telemetry.logs.enabled", "telemetry.logs.files", "telemetry.logs.journal_units", "telemetry.logs.kernel",
+		"telemetry.logs.level", "telemetry.logs.rate",
+		"telemetry.metrics", "telemetry.metrics.cloudwatch_namespace", "telemetry.metrics.every", "telemetry.metrics.listen",
+		"telemetry.spool", "telemetry.spool.commit_every", "telemetry.spool.dir", "telemetry.spool.max_size",
 	}
 	if got := schemaKeys(t); !slices.Equal(got, want) {
 		t.Errorf("keys\ngot  %v\nwant %v", got, want)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"gnomon/config/yamldoc"
+	"gnomon/telemetry/redact"
 )
 
 // SourceKind is what a source's URI points at.
@@ -36,7 +37,7 @@ func (s *Source) Kind() SourceKind {
 func (s *Source) Live() bool { return s.Kind() == KindDevice || s.Kind() == KindStream }
 
 // Redacted is the URI without the password that a stream's may have, for logs and errors.
-func (s *Source) Redacted() string { return redacted(s.URI) }
+func (s *Source) Redacted() string { return redact.Text(redacted(s.URI)) }
 
 // redacted hides whatever stands between the scheme and the last @ of the authority. It does not parse: what is not a
 // valid URL may hold a password too.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/invopop/jsonschema"
-
 	"gnomon/config/yamldoc"
 )
 
@@ -42,11 +40,6 @@ func (d *Duration) UnmarshalNode(n yamldoc.Node) error {
 
 // String is the duration as YAML has it.
 func (d Duration) String() string { return time.Duration(d).String() }
-
-// JSONSchema describes the type.
-func (Duration) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Examples: []any{"10s", "1m30s"}}
-}
 
 // Count is a number from 1 to MaxCount, or 0 for auto: the program chooses what fits the machine.
 type Count int
@@ -91,14 +84,6 @@ func (c Count) check() error {
 		return errors.New("must be auto or from 1 to " + strconv.Itoa(MaxCount) + ", not " + strconv.Itoa(int(c)))
 	}
 	return nil
-}
-
-// JSONSchema describes the type.
-func (Count) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
-		{Type: "string", Const: autoWord},
-		{Type: "integer", Minimum: "1", Maximum: number(MaxCount)},
-	}}
 }
 
 // Size is a number of bytes, in YAML a whole number with a unit: 500KB, 20MB, 4GB (powers of 1000), or a bare 0.
@@ -157,12 +142,4 @@ func (s Size) String() string {
 		return "0"
 	}
 	return strconv.FormatInt(int64(s), 10) + "B"
-}
-
-// JSONSchema describes the type.
-func (Size) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
-		{Type: "string", Pattern: sizePattern},
-		{Type: "integer", Const: 0},
-	}, Examples: []any{"20MB", "4GB"}}
 }

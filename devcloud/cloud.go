@@ -18,6 +18,7 @@ import (
 	"gnomon/devcloud/iot"
 	"gnomon/devcloud/objects"
 	"gnomon/devcloud/pki"
+	"gnomon/devcloud/provisioning"
 	"gnomon/devcloud/shadows"
 	"gnomon/devcloud/sts"
 )
@@ -48,6 +49,14 @@ type CloudOptions struct {
 	Region, Account string
 	// Policy is the AWS IoT policy of all things; nil: iot.DefaultPolicy. See iot.ParsePolicy for what is understood.
 	Policy []byte
+	// Templates are the fleet provisioning templates by name, as AWS IoT takes them; nil: DefaultTemplates. A policy that
+	// they name must be DevicePolicy, which is Policy.
+	Templates map[string][]byte
+	// ClaimPolicy is what claim certificates are held to; nil: iot.ClaimPolicy for FleetTemplate.
+	ClaimPolicy []byte
+	// AllowProvisioning decides as a template's pre-provisioning hook does, by the template, the client id and the
+	// parameters; nil: AllowOwnThing.
+	AllowProvisioning func(template, client string, parameters map[string]string) bool
 	// RoleAliases are those that exist; nil: DefaultRoleAlias.
 	RoleAliases []string
 	// CredentialLife is how long a device's AWS credentials are valid; 0: an hour. AWS takes 900 s to 12 h; with
@@ -77,6 +86,15 @@ func (o *CloudOptions) normalise() error {
 	if o.Policy == nil {
 		o.Policy = iot.DefaultPolicy(o.Region, o.Account)
 	}
+	if o.Templates == nil {
+		o.Templates = DefaultTemplates()
+	}
+	if o.ClaimPolicy == nil {
+		o.ClaimPolicy = iot.ClaimPolicy(o.Region, o.Account, FleetTemplate)
+	}
+	if o.AllowProvisioning == nil {
+		o.AllowProvisioning = AllowOwnThing
+	}
 	if o.RoleAliases == nil {
 		o.RoleAliases = []string{DefaultRoleAlias}
 	}
@@ -89,8 +107,8 @@ func (o *CloudOptions) normalise() error {
 // Thing is a device's name and the files that it connects with: PEM, readable for their owner only. Dir holds them all.
 type Thing = pki.Files
 
-// Cloud is the AWS side of gnomon on one machine: an MQTT broker with Device Shadows and AWS IoT's rules, and on one
-// HTTPS port the shadows' data plane, the credential provider, S3, ECR with its registry, and Parameter Store. It is for
+// Cloud is the AWS side of gnomon on one machine: an MQTT broker with Device Shadows, fleet provisioning and
+// AWS IoT's rules, and on one HTTPS port the shadows' data plane, the credential provider, S3, ECR with its registry, and Parameter Store. It is for
 // development only. Create it with NewCloud; its methods may be called from any goroutine.
 type Cloud struct {
 	opts     CloudOptions
@@ -98,6 +116,8 @@ type Cloud struct {
 	pki      *pki.Authority
 	keys     *sts.Keys
 	policy   *iot.Policy
+	claim    *iot.Policy
+	fleet    *provisioning.Service
 	broker   *iot.Broker
 	shadows  *shadows.Service
 	objects  *objects.Service
@@ -143,6 +163,9 @@ func (c *Cloud) openKeys() (err error) {
 	if c.policy, err = iot.ParsePolicy(c.opts.Policy, c.opts.Region, c.opts.Account); err != nil {
 		return err
 	}
+	if c.claim, err = iot.ParsePolicy(c.opts.ClaimPolicy, c.opts.Region, c.opts.Account); err != nil {
+		return fmt.Errorf("claim certificates: %w", err)
+	}
 	if c.pki, err = pki.Open(c.opts.Dir); err != nil {
 		return err
 	}
@@ -162,9 +185,12 @@ func (c *Cloud) openServices() (err error) {
 	}); err != nil {
 		return err
 	}
+	if c.fleet, err = c.newFleet(); err != nil {
+		return err
+	}
 	c.provider = sts.NewProvider(sts.ProviderOptions{
 		Keys: c.keys, Aliases: c.opts.RoleAliases, Life: c.opts.CredentialLife, Identify: c.thingOf,
-		Allows: func(thing, alias string) bool {
+		Allows: func(thing, alias string) bool { // a policy of the certificate's own is not looked at here
 			who := iot.Subject{CommonName: thing, Thing: thing}
 			return c.policy.Allows(who, iot.ActionAssumeRole, "rolealias/"+alias)
 		},
@@ -180,7 +206,8 @@ func (c *Cloud) openPorts() error {
 	}
 	if c.broker, err = iot.New(iot.Options{
 		Socket: socket, TLS: c.serverTLS(), Policy: c.policy, Log: c.opts.Log, Identify: c.identify,
-		Shadow: func(topic string, payload []byte) { c.shadows.Request(topic, payload) },
+		Shadow:    func(topic string, payload []byte) { c.shadows.Request(topic, payload) },
+		Provision: func(client, topic string, payload []byte) { c.fleet.Request(client, topic, payload) },
 	}); err != nil {
 		return err
 	}
@@ -203,15 +230,13 @@ func (c *Cloud) serverTLS() *tls.Config {
 }
 
 func (c *Cloud) identify(state tls.ConnectionState) (iot.Identity, error) {
-	owner, err := c.pki.Identify(state.PeerCertificates)
+	owner, policy, err := c.ownerOf(state.PeerCertificates)
 	if err != nil {
 		return iot.Identity{}, err
 	}
-	who := iot.Identity{Name: owner.Name, Admin: owner.Admin, Principal: owner.Fingerprint}
-	if !owner.Admin {
-		who.Thing = owner.Name
-	}
-	return who, nil
+	return iot.Identity{
+		Name: owner.Name, Thing: owner.Thing, Admin: owner.Admin, Principal: owner.Fingerprint, Policy: policy,
+	}, nil
 }
 
 // Run serves until ctx ends, Close is called or a part fails, and leaves nothing behind but the state. While it runs,

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.uber.org/zap"
 
 	"gnomon/devcloud/internal/statefile"
 	"gnomon/devcloud/objects"
+	"gnomon/devcloud/provisioning"
 	"gnomon/devcloud/shadows"
 )
 
@@ -101,15 +103,40 @@ func (c *Cloud) AddThing(name string) (Thing, error) { return c.pki.AddThing(nam
 // RemoveThing deletes a device's files. Its certificate is refused from now on, and its connection is closed; its
 // shadows, and AWS credentials that it has already, stay.
 func (c *Cloud) RemoveThing(name string) error {
-	if err := c.pki.RemoveThing(name); err != nil {
+	if err := errors.Join(c.pki.RemoveThing(name), c.fleet.Remove(name)); err != nil {
 		return err
 	}
 	c.broker.Disconnect(name)
 	return nil
 }
 
-// Things lists the names of all things.
-func (c *Cloud) Things() ([]string, error) { return c.pki.Things() }
+// Things lists the names of all things, those that were provisioned included.
+func (c *Cloud) Things() ([]string, error) {
+	names, err := c.pki.Things()
+	for name := range c.fleet.Things() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// AddClaim makes a claim certificate below claims/NAME in the state directory, for gnomon provision, or returns the one
+// that is there.
+func (c *Cloud) AddClaim(name string) (Thing, error) { return c.pki.AddClaim(name) }
+
+// Provisioning is the fleet provisioning service.
+func (c *Cloud) Provisioning() *provisioning.Service { return c.fleet }
+
+// SetActive switches a certificate that was provisioned on or off, by its id. Off ends the thing's connection.
+func (c *Cloud) SetActive(id string, on bool) error {
+	if err := c.fleet.SetActive(id, on); err != nil {
+		return err
+	}
+	if owner, ok := c.fleet.Owner(id); ok && !on {
+		c.broker.Disconnect(owner.Thing)
+	}
+	return nil
+}
 
 // Objects is S3, ECR and Parameter Store, for seeding.
 func (c *Cloud) Objects() *objects.Service { return c.objects }

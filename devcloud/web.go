@@ -113,13 +113,13 @@ func (c *Cloud) mayUseShadow(r *http.Request, thing string) error {
 	if r.Header.Get("Authorization") != "" {
 		who, err = c.keys.Verify(r)
 	} else {
-		owner, identifyErr := c.pki.Identify(r.TLS.PeerCertificates)
-		who, err = sts.Principal{Admin: owner.Admin, Thing: owner.Name}, identifyErr
+		owner, _, identifyErr := c.ownerOf(r.TLS.PeerCertificates)
+		who, err = sts.Principal{Admin: owner.Admin, Thing: owner.Thing}, identifyErr
 	}
 	switch {
 	case err != nil:
 		return err
-	case !who.Admin && who.Thing != thing:
+	case !who.Admin && (who.Thing == "" || who.Thing != thing):
 		return errors.New("a device may use its own shadows only")
 	}
 	return nil
@@ -160,11 +160,11 @@ func readOnly(r *http.Request) bool {
 	return !known.who.Admin
 }
 
-// thingOf is the thing whose certificate was shown; the administrator is none.
+// thingOf is the thing whose certificate was shown; the administrator is none, and neither is a claim.
 func (c *Cloud) thingOf(state *tls.ConnectionState) (string, error) {
-	owner, err := c.pki.Identify(state.PeerCertificates)
-	if err == nil && owner.Admin {
+	owner, _, err := c.ownerOf(state.PeerCertificates)
+	if err == nil && owner.Thing == "" {
 		err = pki.ErrUnknown
 	}
-	return owner.Name, err
+	return owner.Thing, err
 }

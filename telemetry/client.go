@@ -4,7 +4,7 @@
 // A Client holds one connection to one broker. Publish puts a message into a bounded outbox and returns at once;
 // Run connects, sends what is in the outbox, and connects again for ever when it must. At QoS 1 a message leaves the
 // outbox when the broker has acknowledged it, so it arrives at least once, perhaps more than once, as long as the
-// outbox doesn't overflow and the process lives: the outbox is memory. The agent's status is a retained message on a
+// outbox doesn't overflow. The outbox is memory, or, with Options.Spool, the disk. The agent's status is a retained message on a
 // topic of its own, kept by the broker and changed by it, as the client's last will, when the connection breaks.
 //
 // Options.OnConnect gets each connection as a Conn, for protocols that subscribe and need answers.
@@ -23,12 +23,17 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"gnomon/telemetry/spool"
 )
 
 // Client publishes over MQTT. Create it with New; all its methods may be called from any goroutine.
 type Client struct {
 	opts        Options
 	broker      endpoint
+	second      endpoint    // to try when broker can't be reached; without a host: there is none
+	at          endpoint    // the one in use; belongs to Run
+	onSecond    bool        // at is second
 	tls         *tls.Config // nil: plain TCP
 	password    string
 	statusTopic string
@@ -43,8 +48,13 @@ type Client struct {
 	missed    atomic.Uint64
 	ackAfter  time.Duration // the ack timeout at present; belongs to Run
 
+	rests   chan *rest
+	renew   chan struct{} // capacity 1: the connection is to be made anew
+	resting *rest         // what the connection was ended for; belongs to Run
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
+	ended  chan struct{} // closed at the end of Run
 }
 
 // Stats are a Client's numbers since New. Published is the sum of Acked, Dropped, Queued and InFlight, but for
@@ -54,7 +64,7 @@ type Stats struct {
 	Connected  bool      // a connection is there now
 	Published  uint64    // messages that Publish took; the agent's own status is not among these
 	Acked      uint64    // acknowledged by the broker; at QoS 0: handed to the network
-	Dropped    uint64    // lost: the outbox was full, or at QoS 0 the connection broke
+	Dropped    uint64    // lost: there was no room, the disk was damaged, or at QoS 0 the connection broke
 	Refused    uint64    // messages that Publish returned an error for
 	Queued     int       // waiting to be sent
 	InFlight   int       // sent and not acknowledged, or waiting to be sent again
@@ -62,6 +72,11 @@ type Stats struct {
 	Reconnects uint64    // connections made after the first
 	LastError  string    // the latest trouble with the connection, also one that is over; empty: none
 	LastTime   time.Time // of LastError
+
+	// Classes are the numbers of each class, what is in flight included. With a spool, Published is the sum that it
+	// is only if what the spool had before is added.
+	Classes [NumClasses]spool.ClassStats
+	Spool   *spool.Stats // nil: there is none
 }
 
 // New checks the options, reads the certificates and the password, and returns a client that isn't connected yet.
@@ -94,11 +109,17 @@ func newClient(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	outboxBytes := maxOutboxBytes
+	if opts.Spool != nil {
+		outboxBytes = maxLiveBytes
+	}
 	c := &Client{
 		opts: opts, broker: broker, tls: cfg, password: secret, statusTopic: topic, created: time.Now(),
-		out:      newOutbox(opts.Outbox, maxOutboxBytes),
+		second: secondEndpoint(broker, &opts), at: broker,
+		out:      newOutbox(opts.Outbox, outboxBytes, opts.Spool, opts.Rate > 0),
 		report:   newReporter(opts.Log, broker.url, opts.timing.reminder, opts.timing.reminderMax),
 		ackAfter: opts.timing.ack,
+		rests:    make(chan *rest), renew: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
@@ -107,13 +128,22 @@ func newClient(opts Options) (*Client, error) {
 // Publish queues a copy of payload for topic, with the QoS of the options and not retained. It never blocks: if the
 // outbox is full, its oldest message is dropped and counted. The error is about the message (ErrTooLarge above
 // MaxPayload bytes, or a topic that ValidateTopic refuses) or ErrClosed after the end of Run; each is counted.
+//
+// The class is Detections; see PublishClass.
 func (c *Client) Publish(topic string, payload []byte) error {
+	return c.PublishClass(Detections, topic, payload)
+}
+
+// PublishClass is Publish for a message of a class: it goes before those of less important classes, and when there is
+// no room, those are dropped before it. With a spool whose CommitEvery is 0 it returns when the message is on the disk,
+// or the disk has turned out not to take it.
+func (c *Client) PublishClass(class Class, topic string, payload []byte) error {
 	err := checkSize(topic, payload)
 	if err == nil {
 		err = ValidateTopic(topic)
 	}
 	if err == nil {
-		err = c.out.put(topic, payload)
+		err = c.out.put(class, topic, payload)
 	}
 	if err != nil {
 		c.out.refuse()
@@ -145,6 +175,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if c.ran.Swap(true) {
 		return errors.New("run the MQTT client: Run was called before; make a new client")
 	}
+	defer close(c.ended)
 	c.warnAboutPassword()
 	drops := &dropReporter{log: c.opts.Log, first: c.opts.timing.dropReport, maxBetween: c.opts.timing.dropReportMax}
 	watching, stopWatching := context.WithCancel(context.Background())
@@ -158,7 +189,7 @@ func (c *Client) Run(ctx context.Context) error {
 	wg.Wait()
 	s := c.Stats()
 	drops.flush(s.Dropped, s.Queued)
-	if unsent := s.Queued + s.InFlight; unsent > 0 {
+	if unsent := s.Queued + s.InFlight; unsent > 0 && s.Spool == nil {
 		c.opts.Log.Warn("ended with messages unsent", zap.Int("unsent", unsent), zap.Int("unacknowledged", s.InFlight))
 	}
 	return nil
@@ -182,7 +213,12 @@ func (c *Client) keepConnected(ctx context.Context) {
 		if ended.err == nil || ctx.Err() != nil || c.ctx.Err() != nil {
 			return
 		}
+		if errors.Is(ended.err, errRest) {
+			c.takeRest()
+			continue
+		}
 		kind, text := c.diagnose(ended.err)
+		c.turn(kind, ended.err)
 		switch {
 		case !ended.connected:
 		case ended.lived < t.shortLife:
@@ -221,6 +257,11 @@ func (c *Client) sleep(ctx context.Context, d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case c.resting = <-c.rests:
+		c.takeRest()
+		return true
+	case <-c.renew:
 		return true
 	case <-ctx.Done():
 	case <-c.ctx.Done():

@@ -3,18 +3,12 @@ package telemetry
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
+	"sync"
+
+	"gnomon/cloud/keypair"
 )
-
-// maxCredentialFile is far above any certificate chain, and keeps a wrong path from being read into memory.
-const maxCredentialFile = 1 << 20
-
-// publicBits are the file modes that let users outside the owner and the group in.
-const publicBits = 0o007
 
 // tlsConfig reads the certificates. It returns nil for a broker without TLS.
 func tlsConfig(o *Options, broker endpoint) (*tls.Config, error) {
@@ -29,7 +23,7 @@ func tlsConfig(o *Options, broker endpoint) (*tls.Config, error) {
 		cfg.NextProtos = []string{alpnMQTT}
 	}
 	if o.CAFile != "" {
-		pem, err := readCredential("ca_file", o.CAFile, false)
+		pem, err := keypair.Read("ca_file", o.CAFile)
 		if err != nil {
 			return nil, err
 		}
@@ -46,20 +40,30 @@ func tlsConfig(o *Options, broker endpoint) (*tls.Config, error) {
 	case o.CertFile == "":
 		return nil, fmt.Errorf("key_file %s is set but cert_file is not; set both or neither", o.KeyFile)
 	}
-	cert, err := keyPair(o.CertFile, o.KeyFile)
+	last, err := keyPair(o.CertFile, o.KeyFile)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Certificates = []tls.Certificate{cert}
+	var mu sync.Mutex
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		// Anew for each connection, as certificates are exchanged. While they are, no pair may be there: the last one then.
+		if cert, err := keyPair(o.CertFile, o.KeyFile); err == nil {
+			last = cert
+		}
+		used := last
+		return &used, nil
+	}
 	return cfg, nil
 }
 
 func keyPair(certFile, keyFile string) (tls.Certificate, error) {
-	certPEM, err := readCredential("cert_file", certFile, false)
+	certPEM, err := keypair.Read("cert_file", certFile)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	keyPEM, err := readCredential("key_file", keyFile, true)
+	keyPEM, err := keypair.ReadSecret("key_file", keyFile)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -75,7 +79,7 @@ func password(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	data, err := readCredential("password_file", file, true)
+	data, err := keypair.ReadSecret("password_file", file)
 	if err != nil {
 		return "", err
 	}
@@ -88,38 +92,4 @@ func password(file string) (string, error) {
 		return "", fmt.Errorf("password_file %s has a first line of %d bytes; MQTT allows %d", file, len(line), maxPassword)
 	}
 	return line, nil
-}
-
-// readCredential reads a file that the option named what points to. A secret one must not be open to everybody.
-func readCredential(what, path string, secret bool) ([]byte, error) {
-	// Opening a named pipe would wait for a writer, so its kind is looked at before.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", what, err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s %s is not a regular file", what, path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", what, err)
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, fmt.Errorf("read %s: %w", what, err)
-	}
-	if mode := info.Mode().Perm(); secret && mode&publicBits != 0 {
-		return nil, fmt.Errorf("%s %s is open to every user of this machine (mode %04o): run chmod 600 %s", what, path, mode, path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxCredentialFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", what, err)
-	}
-	if len(data) > maxCredentialFile {
-		return nil, fmt.Errorf("%s %s is larger than %d bytes: that is the wrong file", what, path, maxCredentialFile)
-	}
-	if len(data) == 0 {
-		return nil, errors.New(what + " " + path + " is empty")
-	}
-	return data, nil
 }

@@ -54,8 +54,20 @@ func (s *session) send(ctx context.Context) {
 // the hundred is for the status, the shadow and other protocols.
 const AWSRate = 80
 
-// rateBurst is how many messages may be sent at once: those of a few cameras whose frames end together.
-const rateBurst = 10
+const (
+	// rateBurst is how many messages may be sent at once: those of a few cameras whose frames end together.
+	rateBurst = 10
+
+	// awsBytes is what AWS IoT Core takes in a second on one connection.
+	awsBytes = 512 << 10
+	// publishOverhead is what a PUBLISH has beside topic and payload, and beside the prefix of a rule: at most 5 bytes
+	// of fixed header, 2 of the topic's length and 2 of the packet's id.
+	publishOverhead = 16
+	// byteBurst is the largest message. What may be sent at once and in the second after that is awsBytes together.
+	byteBurst = MaxPayload + 2*MaxTopicBytes
+	// AWSByteRate is an Options.ByteRate for AWS IoT Core.
+	AWSByteRate = awsBytes - byteBurst
+)
 
 // handOver gives paho what is to be sent next, requests first; false: nothing was there, or it is not yet time.
 func (s *session) handOver(ctx context.Context) (mqtt.Token, kind, bool) {
@@ -73,23 +85,51 @@ func (s *session) handOver(ctx context.Context) (mqtt.Token, kind, bool) {
 		}
 		return nil, 0, false
 	}
-	p, ok := s.out.next()
+	s.out.refill()
+	p, missing, ok := s.out.next(s.budget())
 	switch {
 	case !ok:
-		select {
-		case r := <-s.conn.requests:
-			return s.request(r)
-		case <-s.out.wake:
-		case <-ctx.Done():
-		}
-		return nil, 0, false
+		return s.idle(ctx, missing)
 	case p.status:
 		return s.paho.Publish(s.statusTopic, statusQoS, true, p.payload), status, true
+	}
+	topic := p.topic
+	if rule := s.opts.BasicIngest[p.class]; rule != "" {
+		topic = basicIngest + rule + "/" + topic
 	}
 	if s.pace != nil {
 		s.pace.Allow() // there is one: only this goroutine takes them
 	}
-	return s.paho.Publish(p.topic, s.opts.QoS, false, p.payload), data, true
+	if s.bytes != nil {
+		s.bytes.AllowN(time.Now(), min(len(topic)+len(p.payload)+publishOverhead, byteBurst))
+	}
+	return s.paho.Publish(topic, s.opts.QoS, false, p.payload), data, true
+}
+
+// idle waits for something to send, or until so many more bytes may be sent; 0: nothing waits for that.
+func (s *session) idle(ctx context.Context, missing int) (mqtt.Token, kind, bool) {
+	var refilled <-chan time.Time
+	if missing > 0 {
+		timer := time.NewTimer(time.Duration(float64(missing) / float64(s.bytes.Limit()) * float64(time.Second)))
+		defer timer.Stop()
+		refilled = timer.C
+	}
+	select {
+	case r := <-s.conn.requests:
+		return s.request(r)
+	case <-s.out.wake:
+	case <-refilled:
+	case <-ctx.Done():
+	}
+	return nil, 0, false
+}
+
+// budget is how many bytes may be sent now.
+func (s *session) budget() int {
+	if s.bytes == nil {
+		return unlimited
+	}
+	return int(s.bytes.Tokens())
 }
 
 // paceWait is how long to wait before anything from the outbox may be sent.

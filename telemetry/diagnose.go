@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"gnomon/cloud/keypair"
 )
 
 // phase is how far an attempt got.
@@ -82,20 +84,20 @@ func (c *Client) diagnose(err error) (trouble, string) {
 	case connecting:
 		kind, text = c.diagnoseConnect(err)
 	default:
-		return lost, "lost the connection to the broker " + c.broker.url + ": " + c.lossText(err)
+		return lost, "lost the connection to the broker " + c.at.url + ": " + c.lossText(err)
 	}
-	return kind, "can't connect to the broker " + c.broker.url + ": " + text
+	return kind, "can't connect to the broker " + c.at.url + ": " + text
 }
 
 func (c *Client) diagnoseDial(err error) (trouble, string) {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		switch {
 		case dns.IsNotFound:
-			return unresolved, fmt.Sprintf("no such host as %s: correct the broker's name or the DNS settings", c.broker.host)
+			return unresolved, fmt.Sprintf("no such host as %s: correct the broker's name or the DNS settings", c.at.host)
 		case dns.IsTimeout:
-			return unresolved, fmt.Sprintf("the DNS server didn't say within %v where %s is: check the network and the DNS settings", c.opts.timing.connect, c.broker.host)
+			return unresolved, fmt.Sprintf("the DNS server didn't say within %v where %s is: check the network and the DNS settings", c.opts.timing.connect, c.at.host)
 		}
-		return unresolved, fmt.Sprintf("can't look up %s (%s): check the network and the DNS settings", c.broker.host, dns.Err)
+		return unresolved, fmt.Sprintf("can't look up %s (%s): check the network and the DNS settings", c.at.host, dns.Err)
 	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -103,7 +105,7 @@ func (c *Client) diagnoseDial(err error) (trouble, string) {
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return unreachable, "there is no route to it: check the network"
 	case isTimeout(err):
-		return silent, fmt.Sprintf("no answer within %v: check the network, the address, and whether a firewall lets port %s through", c.opts.timing.connect, c.broker.port)
+		return silent, fmt.Sprintf("no answer within %v: check the network, the address, and whether a firewall lets port %s through", c.opts.timing.connect, c.at.port)
 	}
 	return unreachable, err.Error()
 }
@@ -116,7 +118,7 @@ func (c *Client) diagnoseTLS(err error) (trouble, string) {
 				names = strings.Join(valid, ", ")
 			}
 		}
-		return wrongHost, fmt.Sprintf("its certificate is for %s, not for %s: connect by a name that the certificate has, or have the certificate reissued", names, c.broker.host)
+		return wrongHost, fmt.Sprintf("its certificate is for %s, not for %s: connect by a name that the certificate has, or have the certificate reissued", names, c.at.host)
 	}
 	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		issuer := ""
@@ -139,7 +141,7 @@ func (c *Client) diagnoseTLS(err error) (trouble, string) {
 		return badCertificate, fmt.Sprintf("its certificate can't be accepted (%v): have it reissued", e)
 	}
 	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return notTLS, fmt.Sprintf("it doesn't speak TLS on port %s (%s): write mqtt:// for plain MQTT, or use the broker's TLS port", c.broker.port, e.Msg)
+		return notTLS, fmt.Sprintf("it doesn't speak TLS on port %s (%s): write mqtt:// for plain MQTT, or use the broker's TLS port", c.at.port, e.Msg)
 	}
 	if alert, ok := remoteAlert(err); ok {
 		return c.diagnoseAlert(alert)
@@ -148,7 +150,7 @@ func (c *Client) diagnoseTLS(err error) (trouble, string) {
 	case isTimeout(err):
 		return silent, fmt.Sprintf("it accepted the TCP connection but didn't finish the TLS handshake within %v: check the port and the network", c.opts.timing.connect)
 	case isClosed(err):
-		return closedEarly, fmt.Sprintf("it closed the connection during the TLS handshake: check that port %s is its TLS port", c.broker.port)
+		return closedEarly, fmt.Sprintf("it closed the connection during the TLS handshake: check that port %s is its TLS port", c.at.port)
 	}
 	return handshakeOther, fmt.Sprintf("TLS handshake: %v", err)
 }
@@ -186,22 +188,22 @@ func (c *Client) diagnoseConnect(err error) (trouble, string) {
 	}
 	if e, ok := errors.AsType[notMQTTError](err); ok {
 		if e.first == 'H' || e.first == '<' {
-			return notMQTT, fmt.Sprintf("what answers on port %s is a web server, perhaps the login page of this network (a captive portal): check the port and the network", c.broker.port)
+			return notMQTT, fmt.Sprintf("what answers on port %s is a web server, perhaps the login page of this network (a captive portal): check the port and the network", c.at.port)
 		}
-		if !c.broker.secure && e.first == 0x15 { // a TLS alert record
-			return notMQTT, fmt.Sprintf("it wants TLS on port %s: write mqtts:// in the broker's URL", c.broker.port)
+		if !c.at.secure && e.first == 0x15 { // a TLS alert record
+			return notMQTT, fmt.Sprintf("it wants TLS on port %s: write mqtts:// in the broker's URL", c.at.port)
 		}
-		return notMQTT, fmt.Sprintf("what answers on port %s doesn't speak MQTT: check the port", c.broker.port)
+		return notMQTT, fmt.Sprintf("what answers on port %s doesn't speak MQTT: check the port", c.at.port)
 	}
 	if alert, ok := remoteAlert(err); ok {
 		return c.diagnoseAlert(alert)
 	}
 	switch {
 	case isTimeout(err):
-		return silent, fmt.Sprintf("it accepted the connection but didn't answer CONNECT within %v: check that a broker listens on port %s and isn't overloaded", c.opts.timing.connect, c.broker.port)
+		return silent, fmt.Sprintf("it accepted the connection but didn't answer CONNECT within %v: check that a broker listens on port %s and isn't overloaded", c.opts.timing.connect, c.at.port)
 	case isClosed(err):
 		hint := "see the broker's own log; it may want TLS, or other credentials"
-		if c.broker.secure {
+		if c.at.secure {
 			hint = "see the broker's own log; it may want a client certificate, or other credentials"
 		}
 		return closedEarly, "it closed the connection without answering CONNECT: " + hint
@@ -223,16 +225,20 @@ func (c *Client) lossText(err error) string {
 
 // flappingText explains connections that end as soon as they are made.
 func (c *Client) flappingText(times int, err error) string {
-	return fmt.Sprintf("the connection to the broker %s ended right after it was accepted, %d times in a row (%s): another client may be using the client id %q, or the broker's policy may not let this one publish below %s",
-		c.broker.url, times, c.lossText(err), c.opts.ClientID, c.opts.TopicPrefix+"/"+c.opts.Thing)
+	return fmt.Sprintf("the connection to the broker %s ended right after it was accepted, %d times in a row (%s): another client uses this id, %q, and throws this one out, or the broker's policy doesn't let this one publish below %s; give every client an id of its own",
+		c.at.url, times, c.lossText(err), c.opts.ClientID, c.opts.TopicPrefix+"/"+c.opts.Thing)
 }
 
 // leaf is the client's own certificate, nil without one.
 func (c *Client) leaf() *x509.Certificate {
-	if c.tls == nil || len(c.tls.Certificates) == 0 {
+	if c.tls == nil || c.opts.CertFile == "" {
 		return nil
 	}
-	return c.tls.Certificates[0].Leaf
+	leaf, err := keypair.Leaf(c.opts.CertFile)
+	if err != nil { // it was there a moment ago
+		return nil
+	}
+	return leaf
 }
 
 // remoteAlert finds the text of a TLS alert that the other side sent; crypto/tls has no exported type for it.

@@ -27,3 +27,18 @@ func (o Options) WithTiming(t Timing) Options {
 	}
 	return o
 }
+
+// WithALPNPort returns options with another port in place of 443.
+func (o Options) WithALPNPort(port string) Options {
+	o.alpnPort = port
+	return o
+}
+
+// SecondBroker is the URL that a client tries when it can't reach the first; empty: there is none.
+func SecondBroker(broker string, o Options) string {
+	e, err := parseBroker(broker)
+	if err != nil {
+		return err.Error()
+	}
+	return secondEndpoint(e, &o).url
+}

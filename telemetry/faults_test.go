@@ -326,14 +326,14 @@ func TestFlapping(t *testing.T) {
 	a := start(t, options(f.url()).WithTiming(telemetry.Timing{
 		BackoffStart: 20 * time.Millisecond, BackoffMax: 10 * time.Second, Refuse: 10 * time.Millisecond,
 	}))
-	eventually(t, "it is noticed", func() bool { return a.logged("another client may be using the client id") > 0 })
+	eventually(t, "it is noticed", func() bool { return a.logged("another client uses this id") > 0 })
 	time.Sleep(time.Second)
 	// Nine at the median; a client that began again at each CONNACK would make a hundred.
 	if n := f.connections(); n > 30 {
 		t.Errorf("%d connections in a second", n)
 	}
 	a.stop(t)
-	if n := a.logged("another client may be using the client id"); n != 1 {
+	if n := a.logged("another client uses this id"); n != 1 {
 		t.Errorf("said %d times, log:%s", n, a.log())
 	}
 	if n := a.logged("connected to the broker"); n > 3 {
@@ -366,7 +366,7 @@ func TestTwoClientsWithOneID(t *testing.T) {
 	one.waitConnected(t)
 	two := start(t, fast)
 	eventually(t, "both notice", func() bool {
-		return one.logged("another client may be using") > 0 && two.logged("another client may be using") > 0
+		return one.logged("another client uses this id") > 0 && two.logged("another client uses this id") > 0
 	})
 }
 

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"gnomon/telemetry/spool"
 )
 
 const (
@@ -64,15 +67,33 @@ type Options struct {
 	// KeepAlive is how long the connection may be idle before it is tested, in whole seconds from 1 s to 1200 s;
 	// 0: DefaultKeepAlive.
 	KeepAlive time.Duration
-	// Outbox is how many messages may wait to be sent; 0: DefaultOutbox. They may have 32 MB together at most.
+	// Outbox is how many messages may wait to be sent without a Spool; 0: DefaultOutbox. They may have 32 MB together
+	// at most.
 	Outbox int
+	// Spool keeps the messages on the disk until they are acknowledged; nil: they wait in memory. The caller runs it
+	// from before Run, closes it after the end of Run, and gives it to one client only.
+	Spool *spool.Spool
 	// Rate is how many messages of Publish are sent in a second, after a burst of a few; 0: as many as the broker
-	// acknowledges. The status and what Conn sends are not counted. See AWSRate.
+	// acknowledges. The status and what Conn sends are not counted. See AWSRate. With a rate or a spool, messages that
+	// were put on the present connection go before those that have waited for one, and several of one topic may travel
+	// as one: {"batch":[…]} with at most MaxPayload bytes, if they are JSON objects.
 	Rate float64
+	// ByteRate is how many bytes of these are sent in a second, after a burst of one message of the greatest size; 0: if
+	// there is a Rate, AWSByteRate, and otherwise as many as the network takes.
+	ByteRate int
+	// BasicIngest names for each class the rule of AWS IoT that its messages go to directly, on
+	// $aws/rules/{rule}/{topic}; without one they go to the topic.
+	BasicIngest map[Class]string
+	// TryALPN has a broker with TLS on another port than 443 tried there as well when it can't be reached, which is
+	// done for the endpoints of AWS IoT on port 8883 in any case.
+	TryALPN bool
 
 	AgentVersion string     // for the status
 	BootID       string     // a random id of this run of the process, so that readers can tell runs apart
 	Status       StatusFunc // nil: a status has no sources
+	// Health is asked for a JSON object that says how the agent is, for each status; nil: a status has none. It must return
+	// quickly.
+	Health func() json.RawMessage
 
 	// OnConnect, if set, is called in a goroutine of its own for each connection, after CONNACK. Its context ends when
 	// the connection ends or the client is to stop; the function must return then. The next connection and the end of
@@ -81,7 +102,8 @@ type Options struct {
 
 	Log *zap.Logger // nil: no logging
 
-	timing timing
+	timing   timing
+	alpnPort string // for tests
 }
 
 // endpoint is a broker's URL, taken apart.
@@ -90,6 +112,7 @@ type endpoint struct {
 	host   string
 	port   string
 	secure bool
+	alpn   bool // MQTT must be asked for
 }
 
 func (e endpoint) address() string { return net.JoinHostPort(e.host, e.port) }
@@ -169,6 +192,17 @@ func (o *Options) normalise() error {
 	}
 	if !(o.Rate >= 0) {
 		return fmt.Errorf("rate is %v messages a second; use a number above 0, or 0 for no limit", o.Rate)
+	}
+	if o.ByteRate < 0 {
+		return fmt.Errorf("byte rate is %d; use a number above 0, or 0 for no limit", o.ByteRate)
+	}
+	if o.ByteRate == 0 && o.Rate > 0 {
+		o.ByteRate = AWSByteRate
+	}
+	for class, rule := range o.BasicIngest {
+		if err := validateRule(class, rule); err != nil {
+			return err
+		}
 	}
 	if o.Outbox < 1 || o.Outbox > maxOutbox {
 		return fmt.Errorf("outbox is %d messages; use a number between 1 and %d", o.Outbox, maxOutbox)

@@ -91,7 +91,7 @@ func TestOptions(t *testing.T) {
 		{"no password file", func(o *telemetry.Options) { o.Username, o.PasswordFile = "me", missing }, "read password_file: stat " + missing},
 		{
 			"open password file", func(o *telemetry.Options) { o.Username, o.PasswordFile = "me", openPassword },
-			"password_file " + openPassword + " is open to every user of this machine (mode 0604): run chmod 600 " + openPassword,
+			"password_file " + openPassword + " is open to others than its owner (mode 0604): run chmod 600 " + openPassword,
 		},
 		{"empty password", func(o *telemetry.Options) { o.Username, o.PasswordFile = "me", emptyPassword }, "has an empty first line"},
 		{"empty password file", func(o *telemetry.Options) { o.Username, o.PasswordFile = "me", nothing }, "is empty"},
@@ -99,10 +99,10 @@ func TestOptions(t *testing.T) {
 		{"pipe as password file", func(o *telemetry.Options) { o.Username, o.PasswordFile = "me", pipe }, "is not a regular file"},
 		{"certificates without TLS", func(o *telemetry.Options) { o.CAFile = ca.caFile }, "is a connection without TLS; write mqtts://"},
 		{"TLS", secure(func(o *telemetry.Options) { o.CertFile, o.KeyFile = cert, key }), ""},
-		{"key for the group", secure(func(o *telemetry.Options) { o.CertFile, o.KeyFile = cert, groupKey }), ""},
+		{"key for the group", secure(func(o *telemetry.Options) { o.CertFile, o.KeyFile = cert, groupKey }), "key_file " + groupKey + " is open to others than its owner (mode 0640): run chmod 600 " + groupKey},
 		{
 			"key for everybody", secure(func(o *telemetry.Options) { o.CertFile, o.KeyFile = cert, openKey }),
-			"key_file " + openKey + " is open to every user of this machine (mode 0644): run chmod 600 " + openKey,
+			"key_file " + openKey + " is open to others than its owner (mode 0644): run chmod 600 " + openKey,
 		},
 		{"no CA file", secure(func(o *telemetry.Options) { o.CAFile = missing }), "read ca_file: stat " + missing},
 		{"CA is a folder", secure(func(o *telemetry.Options) { o.CAFile = ca.dir }), "is not a regular file"},

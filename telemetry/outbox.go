@@ -3,12 +3,17 @@ package telemetry
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
+	"time"
+
+	"gnomon/telemetry/spool"
 )
 
 const (
 	// MaxPayload is the greatest payload of one message in bytes, AWS IoT Core's limit.
-	MaxPayload = 128 << 10
+	MaxPayload = spool.MaxPayload
 
 	// maxInFlight is how many QoS 1 messages may be unacknowledged at once, AWS IoT Core's limit per connection.
 	maxInFlight = 100
@@ -19,13 +24,16 @@ const (
 	// connSlots are kept for Conn's requests; fewer than the 10 that the Device Shadow answers at once.
 	connSlots  = 4
 	dataWindow = maxInFlight - statusSlots - connSlots
+	// liveSlots of these are kept for live messages while a backlog is sent.
+	liveSlots = 16
 
 	// maxOutboxBytes bounds the memory of the queue whatever the size of its messages: a camera with a hundred
 	// objects in each frame writes 10 KB a frame, and ten thousand of those would be 100 MB on a device of 4 GB.
 	maxOutboxBytes = 32 << 20
-
-	// firstRing is the queue's first capacity in messages; it doubles as needed.
-	firstRing = 64
+	// maxLiveBytes bounds what is kept in memory beside a spool. What is more is read from the disk when its time comes.
+	maxLiveBytes = 4 << 20
+	// refillBelow is when more is read from the spool: enough for one full batch of each of a few topics.
+	refillBelow = 2 * MaxPayload
 )
 
 // ErrTooLarge is returned for a payload of more than MaxPayload bytes.
@@ -34,100 +42,70 @@ var ErrTooLarge = errors.New("the payload is too large")
 // ErrClosed is returned by a client that has ended.
 var ErrClosed = errors.New("the MQTT client has ended")
 
-type message struct {
-	topic   string
-	payload []byte
-}
-
-func (m message) size() int { return len(m.topic) + len(m.payload) }
-
 // parcel is what the sender gets: a message to send now.
 type parcel struct {
-	message
-	status bool // goes to the status topic, retained
+	class   Class
+	topic   string
+	payload []byte
+	status  bool // goes to the status topic, retained
 }
 
-// outbox holds what is to be sent. A message is queued, then in flight until it is acknowledged, then gone; or
-// dropped while it is queued, oldest first. Messages in flight are never dropped to make room, and after rewind they
-// are sent again, in their order, before any that is queued. Beside the queue there is one slot for the status, where
-// the newest replaces the one before.
+// outbox holds what is to be sent. A message is queued, then in flight until it is acknowledged, then gone; or dropped
+// while it is queued, the oldest of the least important class first. After rewind, what was in flight is queued again
+// in its old place. Beside the queue there is one slot for the status, where the newest replaces the one before.
 //
-// All methods may be called from any goroutine.
+// Messages are live if they were put on the connection that there is now, and backlog otherwise. With a rate or a
+// spool, live ones go first, and backlog travels in batches; without, everything leaves in its order.
+//
+// With a spool, everything is in it: live has what was put, and is held, and backlog what was read, so that rewind
+// only has to give all of it back.
+//
+// All methods may be called from any goroutine, but next and refill from one only.
 type outbox struct {
-	limit  int // messages
-	bytes  int // limit of the sizes of the queued messages
-	wake   chan struct{}
-	acks   chan struct{}
-	mu     sync.Mutex
-	closed bool
+	limit int // messages; without a spool
+	bytes int // limit of the sizes of the queued messages; with a spool: of the live ones
+	spool *spool.Spool
+	paced bool
+	wake  chan struct{}
+	acks  chan struct{}
 
-	ring   []message
-	head   int // index of the oldest
-	queued int
-	size   int // bytes queued
+	mu        sync.Mutex
+	closed    bool
+	connected bool
+	last      bool // only what is live is sent: the client ends, and the spool keeps the rest
 
-	flight []message // oldest first; the first sent of them were handed over on this connection
-	sent   int
+	live, backlog [NumClasses]fifo
+	n             uint64
+
+	flight [][]message // what was sent on this connection, in its order
+
+	aside   []outcast // put aside, the next one first; held in the spool
+	alone   bool      // the first of them is in flight, and nothing else
+	accused uint64    // what the oldest in flight was when the broker ended the connection
+	strikes int       // how often in a row
 
 	status     []byte // not handed over yet; nil: none
 	statusSent int    // handed over on this connection, not acknowledged
 
-	published, acked, dropped, refused uint64
+	published, acked, refused uint64
+	dropped                   [NumClasses]uint64
 }
 
-func newOutbox(limit, bytes int) *outbox {
+func newOutbox(limit, bytes int, sp *spool.Spool, paced bool) *outbox {
 	return &outbox{
-		limit: limit, bytes: bytes,
+		limit: limit, bytes: bytes, spool: sp, paced: paced,
 		wake: make(chan struct{}, 1), acks: make(chan struct{}, 1),
-		flight: make([]message, 0, dataWindow),
 	}
 }
 
-// put queues a copy of payload, at the expense of the oldest if there is no room.
-func (o *outbox) put(topic string, payload []byte) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return ErrClosed
-	}
-	m := message{topic: topic, payload: append([]byte(nil), payload...)}
-	for o.queued > 0 && (o.queued >= o.limit || o.size+m.size() > o.bytes) {
-		o.pop()
-		o.dropped++
-	}
-	if o.queued == len(o.ring) {
-		o.grow()
-	}
-	o.ring[(o.head+o.queued)%len(o.ring)] = m
-	o.queued++
-	o.size += m.size()
-	o.published++
-	signal(o.wake)
-	return nil
-}
+// batches reports whether live messages overtake the others, and several travel as one.
+func (o *outbox) batches() bool { return o.paced || o.spool != nil }
 
 // refuse counts a message that put never saw.
 func (o *outbox) refuse() {
 	o.mu.Lock()
 	o.refused++
 	o.mu.Unlock()
-}
-
-func (o *outbox) grow() {
-	ring := make([]message, min(o.limit, max(firstRing, 2*len(o.ring))))
-	for i := range o.queued {
-		ring[i] = o.ring[(o.head+i)%len(o.ring)]
-	}
-	o.ring, o.head = ring, 0
-}
-
-func (o *outbox) pop() message {
-	m := o.ring[o.head]
-	o.ring[o.head] = message{}
-	o.head = (o.head + 1) % len(o.ring)
-	o.queued--
-	o.size -= m.size()
-	return m
 }
 
 // setStatus replaces the status that waits, if any.
@@ -138,60 +116,180 @@ func (o *outbox) setStatus(payload []byte) {
 	signal(o.wake)
 }
 
-// next takes what is to be sent now; false: nothing, until wake says otherwise.
-func (o *outbox) next() (parcel, bool) {
+// refill reads more of the backlog from the spool. The disk may take its time, so nobody else has to wait for it.
+func (o *outbox) refill() {
+	if o.spool == nil {
+		return
+	}
+	for class := range Class(NumClasses) {
+		have, more := o.buffered(class, nil)
+		for more && have < refillBelow {
+			records := o.spool.Take(class)
+			if records == nil {
+				break
+			}
+			have, more = o.buffered(class, records)
+		}
+		if have > 0 || !more {
+			return // the others come later
+		}
+	}
+}
+
+// buffered adds to the backlog of a class that is in memory, and says how many bytes there are now and whether there
+// may be more.
+func (o *outbox) buffered(class Class, records []spool.Record) (bytes int, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range records {
+		o.backlog[class].push(message{Record: r})
+	}
+	return o.backlog[class].bytes, !o.last
+}
+
+// unlimited is a budget for next.
+const unlimited = math.MaxInt
+
+// next takes what is to be sent now, of at most so many bytes. Nothing is sent if missing is above 0: something would be
+// there if the budget were so much greater. Otherwise, without ok, there is nothing until wake says so.
+func (o *outbox) next(budget int) (p parcel, missing int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.status != nil && o.statusSent < statusSlots {
-		p := parcel{message: message{payload: o.status}, status: true}
+		p := parcel{payload: o.status, status: true}
 		o.status = nil
 		o.statusSent++
-		return p, true
+		return p, 0, true
 	}
-	if o.sent == len(o.flight) {
-		if o.queued == 0 || len(o.flight) >= dataWindow {
-			return parcel{}, false
+	if p, ok, turn := o.nextAside(time.Now()); turn {
+		return p, 0, ok
+	}
+	if len(o.flight) >= dataWindow {
+		return parcel{}, 0, false
+	}
+	for class := range o.live {
+		q := &o.live[class]
+		if q.count == 0 {
+			continue
 		}
-		o.flight = append(o.flight, o.pop())
+		need := q.first().Size() + publishOverhead
+		if need > budget {
+			return parcel{}, need - budget, false
+		}
+		limit := 0
+		if o.paced {
+			limit = min(MaxPayload, budget-publishOverhead-MaxTopicBytes)
+		}
+		return o.send(q.gather(max(limit, 0))), 0, true
 	}
-	p := parcel{message: o.flight[o.sent]}
-	o.sent++
-	return p, true
+	return o.nextBacklog(budget)
 }
 
-// ack forgets the oldest message in flight, or the oldest status.
+func (o *outbox) nextBacklog(budget int) (parcel, int, bool) {
+	window, limit := dataWindow, 0
+	if o.batches() {
+		window, limit = dataWindow-liveSlots, MaxPayload
+	}
+	if len(o.flight) >= window || (o.last && o.spool != nil) {
+		return parcel{}, 0, false
+	}
+	for class := range o.backlog {
+		q := &o.backlog[class]
+		switch {
+		case q.count == 0:
+		case budget < byteBurst: // a batch may need all of it
+			return parcel{}, byteBurst - budget, false
+		default:
+			return o.send(q.gather(limit)), 0, true
+		}
+	}
+	return parcel{}, 0, false
+}
+
+// send moves messages of one topic into flight.
+func (o *outbox) send(messages []message) parcel {
+	o.flight = append(o.flight, messages)
+	return parcel{class: messages[0].Class, topic: messages[0].Topic, payload: batch(messages)}
+}
+
+// ack forgets the oldest messages in flight, or the oldest status.
 func (o *outbox) ack(status bool) {
 	o.mu.Lock()
 	if status {
 		o.statusSent--
 	} else {
-		o.forget(1)
-		o.acked++
+		o.acked += uint64(len(o.flight[0]))
+		o.delivered(o.flight[0])
+		o.strikes = 0
+		if o.alone {
+			o.aside, o.alone = o.aside[1:], false
+		}
+		o.flight = slices.Delete(o.flight, 0, 1)
 	}
 	o.mu.Unlock()
 	signal(o.wake)
 	signal(o.acks)
 }
 
-// forget removes the n oldest messages in flight, all of them sent.
-func (o *outbox) forget(n int) {
-	rest := copy(o.flight, o.flight[n:])
-	clear(o.flight[rest:])
-	o.flight = o.flight[:rest]
-	o.sent -= n
+func (o *outbox) delivered(messages []message) {
+	if o.spool != nil {
+		o.spool.Ack(records(messages))
+	}
 }
 
-// rewind prepares for a new connection: what is in flight is to be sent again. With atMostOnce, messages that were
-// handed over on the old connection are dropped instead, because nobody knows whether they arrived.
-func (o *outbox) rewind(atMostOnce bool) {
-	o.mu.Lock()
-	if atMostOnce {
-		o.dropped += uint64(o.sent)
-		o.forget(o.sent)
+func records(messages []message) []spool.Record {
+	out := make([]spool.Record, len(messages))
+	for i, m := range messages {
+		out[i] = m.Record
 	}
-	o.sent, o.statusSent = 0, 0
+	return out
+}
+
+// rewind prepares for a new connection, or for none: what is in flight is to be sent again. With atMostOnce, it is
+// dropped instead, because nobody knows whether it arrived.
+func (o *outbox) rewind(atMostOnce, connected bool) {
+	o.mu.Lock()
+	o.connected = connected
+	if o.alone { // it stays aside
+		o.flight, o.alone = nil, false
+	}
+	var again [NumClasses][]message
+	for _, messages := range o.flight {
+		class := messages[0].Class
+		if atMostOnce {
+			o.dropped[class] += uint64(len(messages))
+			o.delivered(messages)
+			continue
+		}
+		again[class] = append(again[class], messages...)
+	}
+	o.flight = o.flight[:0]
+	for class := range again {
+		m := append(append(again[class], o.backlog[class].all()...), o.live[class].all()...)
+		if o.spool != nil {
+			o.spool.Release(records(m))
+			continue
+		}
+		slices.SortFunc(m, func(a, b message) int { return int(a.n) - int(b.n) })
+		for _, m := range m {
+			o.backlog[class].push(m)
+		}
+	}
+	o.statusSent = 0
 	o.mu.Unlock()
 	signal(o.wake)
+}
+
+// disconnected has what is put from now on wait for the next connection. Without a spool, that is all: what was sent
+// is still in flight until rewind.
+func (o *outbox) disconnected(atMostOnce bool) {
+	if o.spool != nil {
+		o.rewind(atMostOnce, false)
+		return
+	}
+	o.mu.Lock()
+	o.connected = false
+	o.mu.Unlock()
 }
 
 // close makes put refuse.
@@ -201,11 +299,27 @@ func (o *outbox) close() {
 	o.mu.Unlock()
 }
 
-// drained reports whether every message has been acknowledged.
+// finish has only what the spool doesn't keep sent from now on.
+func (o *outbox) finish() {
+	o.mu.Lock()
+	o.last = true
+	o.mu.Unlock()
+}
+
+// drained reports whether every message has been acknowledged; with a spool, every one that is live or was sent.
 func (o *outbox) drained() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.queued == 0 && len(o.flight) == 0
+	if o.spool != nil && o.last {
+		for i := range o.live {
+			if o.live[i].count > 0 {
+				return false
+			}
+		}
+		return len(o.flight) == 0
+	}
+	count, _ := o.queued()
+	return count == 0 && len(o.flight) == 0
 }
 
 // statusDrained reports whether every status has been acknowledged.
@@ -213,14 +327,6 @@ func (o *outbox) statusDrained() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.status == nil && o.statusSent == 0
-}
-
-// fill adds the outbox's numbers to s.
-func (o *outbox) fill(s *Stats) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	s.Published, s.Acked, s.Dropped, s.Refused = o.published, o.acked, o.dropped, o.refused
-	s.Queued, s.InFlight = o.queued, len(o.flight)
 }
 
 // checkSize is the error for a payload that no broker would take.

@@ -13,7 +13,7 @@ import (
 func put(t *testing.T, o *outbox, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
-		if err := o.put("t", []byte(strconv.Itoa(i))); err != nil {
+		if err := o.put(Detections, "t", []byte(strconv.Itoa(i))); err != nil {
 			t.Fatalf("put %d: %v", i, err)
 		}
 	}
@@ -23,7 +23,7 @@ func put(t *testing.T, o *outbox, from, to int) {
 func take(o *outbox) []string {
 	var got []string
 	for {
-		p, ok := o.next()
+		p, _, ok := o.next(unlimited)
 		if !ok {
 			return got
 		}
@@ -50,7 +50,7 @@ func stats(o *outbox) Stats {
 }
 
 func TestOutboxDropsTheOldest(t *testing.T) {
-	o := newOutbox(100, maxOutboxBytes)
+	o := newOutbox(100, maxOutboxBytes, nil, false)
 	put(t, o, 0, 250)
 	if s := stats(o); s.Dropped != 150 || s.Queued != 100 || s.Published != 250 {
 		t.Errorf("stats %+v, want 150 dropped of 250 and 100 queued", s)
@@ -63,30 +63,30 @@ func TestOutboxDropsTheOldest(t *testing.T) {
 	if s := stats(o); s.InFlight != dataWindow || s.Queued != 100 {
 		t.Errorf("stats %+v, want %d in flight and 100 queued", s, dataWindow)
 	}
-	o.rewind(false)
+	o.rewind(false, true)
 	if diff := cmp.Diff(numbers(150, 150+dataWindow), take(o)); diff != "" {
 		t.Errorf("in flight: %s", diff)
 	}
 }
 
 func TestOutboxBoundsBytes(t *testing.T) {
-	o := newOutbox(1000, 1000)
+	o := newOutbox(1000, 1000, nil, false)
 	big := make([]byte, 99) // and one byte of topic
 	for i := range 25 {
 		big[0] = byte(i)
-		if err := o.put("t", big); err != nil {
+		if err := o.put(Detections, "t", big); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if s := stats(o); s.Queued != 10 || s.Dropped != 15 {
 		t.Errorf("%d queued and %d dropped, want 10 and 15", s.Queued, s.Dropped)
 	}
-	p, _ := o.next()
+	p, _, _ := o.next(unlimited)
 	if p.payload[0] != 15 {
 		t.Errorf("the oldest is %d, want 15", p.payload[0])
 	}
 	// One that is larger than everything together drives out the others and stays.
-	if err := o.put("t", make([]byte, 2000)); err != nil {
+	if err := o.put(Detections, "t", make([]byte, 2000)); err != nil {
 		t.Fatal(err)
 	}
 	if s := stats(o); s.Queued != 1 || s.Dropped != 24 {
@@ -95,7 +95,7 @@ func TestOutboxBoundsBytes(t *testing.T) {
 }
 
 func TestOutboxWindow(t *testing.T) {
-	o := newOutbox(1000, maxOutboxBytes)
+	o := newOutbox(1000, maxOutboxBytes, nil, false)
 	put(t, o, 0, 200)
 	if n := len(take(o)); n != dataWindow {
 		t.Fatalf("%d messages in flight, want %d", n, dataWindow)
@@ -118,7 +118,7 @@ func TestOutboxWindow(t *testing.T) {
 }
 
 func TestOutboxStatusIsTheNewest(t *testing.T) {
-	o := newOutbox(10, maxOutboxBytes)
+	o := newOutbox(10, maxOutboxBytes, nil, false)
 	put(t, o, 0, 1)
 	o.setStatus([]byte("old"))
 	o.setStatus([]byte("new"))
@@ -136,24 +136,24 @@ func TestOutboxStatusIsTheNewest(t *testing.T) {
 }
 
 func TestOutboxSendsAgainInOrder(t *testing.T) {
-	o := newOutbox(1000, maxOutboxBytes)
+	o := newOutbox(1000, maxOutboxBytes, nil, false)
 	put(t, o, 0, 10)
 	take(o)
 	for range 3 {
 		o.ack(false)
 	}
 	put(t, o, 10, 12)
-	o.rewind(false)
+	o.rewind(false, true)
 	if diff := cmp.Diff(numbers(3, 12), take(o)); diff != "" {
 		t.Errorf("after a reconnect: %s", diff)
 	}
 	// Half of them sent when the connection breaks again.
-	o.rewind(false)
+	o.rewind(false, true)
 	for range 4 {
-		o.next()
+		o.next(unlimited)
 	}
 	o.ack(false)
-	o.rewind(false)
+	o.rewind(false, true)
 	if diff := cmp.Diff(numbers(4, 12), take(o)); diff != "" {
 		t.Errorf("after another: %s", diff)
 	}
@@ -163,13 +163,13 @@ func TestOutboxSendsAgainInOrder(t *testing.T) {
 }
 
 func TestOutboxAtMostOnce(t *testing.T) {
-	o := newOutbox(1000, maxOutboxBytes)
+	o := newOutbox(1000, maxOutboxBytes, nil, false)
 	put(t, o, 0, 5)
 	for range 3 {
-		o.next()
+		o.next(unlimited)
 	}
 	o.ack(false)
-	o.rewind(true)
+	o.rewind(true, true)
 	if diff := cmp.Diff(numbers(3, 5), take(o)); diff != "" {
 		t.Errorf("sent again: %s", diff)
 	}
@@ -179,14 +179,14 @@ func TestOutboxAtMostOnce(t *testing.T) {
 }
 
 func TestOutboxCopiesAndCloses(t *testing.T) {
-	o := newOutbox(10, maxOutboxBytes)
+	o := newOutbox(10, maxOutboxBytes, nil, false)
 	payload := []byte("before")
-	if err := o.put("t", payload); err != nil {
+	if err := o.put(Detections, "t", payload); err != nil {
 		t.Fatal(err)
 	}
 	copy(payload, "after!")
 	o.close()
-	if err := o.put("t", payload); !errors.Is(err, ErrClosed) {
+	if err := o.put(Detections, "t", payload); !errors.Is(err, ErrClosed) {
 		t.Errorf("put after close: %v, want ErrClosed", err)
 	}
 	if diff := cmp.Diff([]string{"before"}, take(o)); diff != "" {
@@ -198,12 +198,12 @@ func TestOutboxCopiesAndCloses(t *testing.T) {
 // message ends in exactly one of the counters and that nothing overtakes.
 func TestOutboxKeepsCount(t *testing.T) {
 	const publishers, each = 4, 5000
-	o := newOutbox(500, maxOutboxBytes)
+	o := newOutbox(500, maxOutboxBytes, nil, false)
 	var wg sync.WaitGroup
 	for p := range publishers {
 		wg.Go(func() {
 			for i := range each {
-				if err := o.put("t", fmt.Appendf(nil, "%d %d", p, i)); err != nil {
+				if err := o.put(Detections, "t", fmt.Appendf(nil, "%d %d", p, i)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -218,10 +218,10 @@ func TestOutboxKeepsCount(t *testing.T) {
 			finished = true
 		default:
 		}
-		p, ok := o.next()
+		p, _, ok := o.next(unlimited)
 		if !ok || step%7 == 0 {
 			if step%3 == 0 {
-				o.rewind(false)
+				o.rewind(false, true)
 			}
 			continue
 		}
@@ -237,9 +237,9 @@ func TestOutboxKeepsCount(t *testing.T) {
 			last[who] = n
 			o.ack(false)
 		} else {
-			o.rewind(false)
+			o.rewind(false, true)
 			for range stats(o).InFlight {
-				o.next()
+				o.next(unlimited)
 				o.ack(false)
 			}
 		}

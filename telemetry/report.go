@@ -10,10 +10,10 @@ import (
 // reporter tells the log about the connection: each change of state once, and a trouble that goes on now and then.
 type reporter struct {
 	log               *zap.Logger
-	broker            string
 	first, maxBetween time.Duration
 
 	mu       sync.Mutex
+	broker   string
 	kind     trouble
 	since    time.Time     // when the connection was last there, or first tried
 	attempts int           // failed since then
@@ -53,13 +53,14 @@ func (r *reporter) failed(kind trouble, text string, wait time.Duration) {
 }
 
 // connected is called at each CONNACK. While the connection flaps that is no news.
-func (r *reporter) connected() {
+func (r *reporter) connected(broker string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.kind == flapping {
 		return
 	}
-	r.recovered("connected to the broker " + r.broker)
+	r.broker = broker
+	r.recovered("connected to the broker " + broker)
 }
 
 // stable is called when a connection has lasted for a while.

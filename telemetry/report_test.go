@@ -36,7 +36,7 @@ func TestReporterSaysThingsOnce(t *testing.T) {
 		}
 		r.failed(unresolved, "no such host", time.Second)
 		r.failed(unresolved, "no such host", time.Second)
-		r.connected()
+		r.connected("mqtt://h:1")
 		if diff := cmp.Diff([]string{"warn refused", "warn no such host", "info connected to the broker mqtt://h:1"}, lines(logs)); diff != "" {
 			t.Error(diff)
 		}
@@ -74,14 +74,14 @@ func TestReporterWhileFlapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logs := observed()
 		r := newReporter(log, "mqtt://h:1", time.Minute, time.Hour)
-		r.connected()
+		r.connected("mqtt://h:1")
 		for i := range 10 {
 			if i < 2 {
 				r.failed(lost, "lost", time.Second)
 			} else {
 				r.failed(flapping, "another client", time.Second)
 			}
-			r.connected()
+			r.connected("mqtt://h:1")
 		}
 		r.stable()
 		r.stable()

@@ -33,7 +33,8 @@ type session struct {
 	wg   sync.WaitGroup // send and acknowledge
 	conn *Conn          // for OnConnect
 	gone chan struct{}  // closed when the connection is of no use any more
-	pace *rate.Limiter  // of the outbox; nil: no limit. The broker counts anew for each connection
+	// pace and bytes limit what the outbox sends; nil: no limit. The broker counts anew for each connection.
+	pace, bytes *rate.Limiter
 }
 
 // session makes one connection and uses it until it breaks or the client is to end.
@@ -42,13 +43,16 @@ func (c *Client) session(ctx context.Context) ended {
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
 
-	link, err := dial(ctx, c.broker.address(), c.tls, c.opts.timing)
+	link, err := dial(ctx, c.at.address(), c.tlsFor(c.at), c.opts.timing)
 	if err != nil {
 		return ended{err: err}
 	}
 	s := &session{Client: c, link: link, lost: make(chan error, 1), sent: make(chan delivery, maxInFlight), gone: make(chan struct{})}
 	if c.opts.Rate > 0 {
 		s.pace = rate.NewLimiter(rate.Limit(c.opts.Rate), rateBurst)
+	}
+	if c.opts.ByteRate > 0 {
+		s.bytes = rate.NewLimiter(rate.Limit(c.opts.ByteRate), byteBurst)
 	}
 	s.conn = &Conn{
 		requests: make(chan request), slots: make(chan struct{}, connSlots), subscribing: make(chan struct{}, 1),
@@ -62,10 +66,16 @@ func (c *Client) session(ctx context.Context) ended {
 	c.connects.Add(1)
 	c.connected.Store(true)
 	defer c.connected.Store(false)
-	c.report.connected()
+	c.report.connected(c.at.url)
 
 	hook := s.startHook()
 	err = s.serve(ctx, hook)
+	if isClosed(err) && c.opts.QoS > 0 {
+		if what := c.out.suspect(time.Now()); what != "" {
+			c.opts.Log.Error(what)
+		}
+	}
+	c.out.disconnected(c.opts.QoS == 0)
 	lived := time.Since(start)
 	_ = link.Close()
 	close(s.gone)
@@ -94,7 +104,7 @@ func (s *session) connect(ctx context.Context) error {
 func (s *session) pahoOptions(will []byte) *mqtt.ClientOptions {
 	t := s.opts.timing
 	o := mqtt.NewClientOptions()
-	o.AddBroker("tcp://" + s.broker.address()) // required, though the connection is there already
+	o.AddBroker("tcp://" + s.at.address()) // required, though the connection is there already
 	o.SetCustomOpenConnectionFn(s.open)
 	o.SetClientID(s.opts.ClientID)
 	o.SetUsername(s.opts.Username)
@@ -115,7 +125,7 @@ func (s *session) pahoOptions(will []byte) *mqtt.ClientOptions {
 
 // serve sends until the connection breaks, which is the error, or ctx ends.
 func (s *session) serve(ctx context.Context, hook *hook) error {
-	s.out.rewind(s.opts.QoS == 0)
+	s.out.rewind(s.opts.QoS == 0, true)
 	s.announce(Online, Connected)
 	// The goroutines outlive ctx: there is a last time to send.
 	running, stop := context.WithCancel(context.Background())
@@ -136,12 +146,22 @@ func (s *session) serve(ctx context.Context, hook *hook) error {
 			s.announce(Online, Periodic)
 		case <-stable.C:
 			s.report.stable()
+		case s.resting = <-s.rests:
+			return s.rest()
+		case <-s.renew:
+			return s.rest()
 		case <-ctx.Done():
 			hook.stop()
 			s.finish()
 			return nil
 		}
 	}
+}
+
+// rest ends the connection without a last word of the broker's.
+func (s *session) rest() error {
+	s.paho.Disconnect(uint(s.opts.timing.disconnect.Milliseconds()))
+	return errRest
 }
 
 // open gives paho the connection that was made before.
@@ -172,6 +192,7 @@ func (s *session) announce(state State, reason Reason) {
 // status, or Close wants it quick, the connection is cut instead, and the broker publishes the will.
 func (s *session) finish() {
 	t := s.opts.timing
+	s.out.finish()
 	s.await(t.flush, s.out.drained)
 	if s.ctx.Err() == nil {
 		s.announce(Offline, Stopped)

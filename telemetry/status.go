@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"gnomon/telemetry/spool"
 )
 
 // StatusSchema names the form of a status message. The number goes up when a reader of the old form would misread
@@ -47,6 +49,8 @@ type Status struct {
 	Sources map[string]SourceStatus `json:"sources"`
 	// Outbox is nil in a last will.
 	Outbox *OutboxStatus `json:"outbox,omitempty"`
+	// Health is what Options.Health says; nil in a last will.
+	Health json.RawMessage `json:"health,omitempty"`
 	// Truncated: Sources was left out because the message would have been larger than MaxPayload.
 	Truncated bool `json:"truncated,omitempty"`
 }
@@ -70,6 +74,27 @@ type OutboxStatus struct {
 	Queued     int    `json:"queued"`
 	InFlight   int    `json:"in_flight"`
 	Reconnects uint64 `json:"reconnects"`
+	// Classes are those that have or had anything to say, by name.
+	Classes map[string]ClassStatus `json:"classes"`
+	Spool   *SpoolStatus           `json:"spool,omitempty"` // nil: messages wait in memory
+}
+
+// ClassStatus is what a status says about the messages of one class. Its fields are those of spool.ClassStats.
+type ClassStatus struct {
+	Records int    `json:"records"`
+	Bytes   int64  `json:"bytes"`
+	OnDisk  int    `json:"on_disk"`
+	Dropped uint64 `json:"dropped"`
+	Lost    uint64 `json:"lost"`
+}
+
+// SpoolStatus is what a status says about the spool.
+type SpoolStatus struct {
+	FileBytes int64  `json:"file_bytes"`
+	MaxBytes  int64  `json:"max_bytes"`
+	Unsaved   int    `json:"unsaved_bytes"`     // not on the disk yet
+	Error     string `json:"error,omitempty"`   // why the disk takes nothing at present
+	Damaged   string `json:"damaged,omitempty"` // a file that was set aside: why, and where it is
 }
 
 // StatusFunc returns the state of every source, by name. The client calls it from its own goroutine for each status
@@ -90,11 +115,15 @@ func (c *Client) status(state State, reason Reason) ([]byte, error) {
 		s.Outbox = &OutboxStatus{
 			Published: st.Published, Acked: st.Acked, Dropped: st.Dropped, Refused: st.Refused,
 			Queued: st.Queued, InFlight: st.InFlight, Reconnects: st.Reconnects,
+			Classes: classStatus(st.Classes), Spool: spoolStatus(st.Spool),
 		}
 		if c.opts.Status != nil {
 			if sources := c.opts.Status(); sources != nil {
 				s.Sources = sources
 			}
+		}
+		if c.opts.Health != nil {
+			s.Health = c.opts.Health()
 		}
 	}
 	payload, err := json.Marshal(s)
@@ -106,4 +135,28 @@ func (c *Client) status(state State, reason Reason) ([]byte, error) {
 		return nil, fmt.Errorf("write the status: %w", err)
 	}
 	return payload, nil
+}
+
+func classStatus(classes [NumClasses]spool.ClassStats) map[string]ClassStatus {
+	m := map[string]ClassStatus{}
+	for class, c := range classes {
+		if c != (spool.ClassStats{}) {
+			m[Class(class).String()] = ClassStatus(c)
+		}
+	}
+	return m
+}
+
+func spoolStatus(st *spool.Stats) *SpoolStatus {
+	if st == nil {
+		return nil
+	}
+	s := &SpoolStatus{FileBytes: st.FileBytes, MaxBytes: st.MaxBytes, Unsaved: st.Unsaved}
+	if st.Fault != nil {
+		s.Error = st.Fault.Error()
+	}
+	if st.Damage.Reason != "" {
+		s.Damaged = st.Damage.Reason + "; see " + st.Damage.Path
+	}
+	return s
 }

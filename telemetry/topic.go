@@ -115,6 +115,23 @@ func validateText(what, s string) error {
 	return nil
 }
 
+// maxRule is the longest name of a rule in bytes, as AWS IoT Core has it.
+const maxRule = 128
+
+// validateRule checks the name of a rule for Basic Ingest: letters, digits and underscores, as AWS IoT Core has it.
+func validateRule(class Class, rule string) error {
+	if !class.Valid() {
+		return fmt.Errorf("basic ingest names the class %d, which doesn't exist", class)
+	}
+	bad := func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}
+	if len(rule) > maxRule || strings.ContainsFunc(rule, bad) {
+		return fmt.Errorf("basic ingest of %s names the rule %.130q; a rule's name has at most %d letters, digits and underscores", class, rule, maxRule)
+	}
+	return nil
+}
+
 func checked(topic string) (string, error) {
 	if err := ValidateTopic(topic); err != nil {
 		return "", err

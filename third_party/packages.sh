@@ -25,7 +25,8 @@ test_needs='mosquitto mosquitto
 mosquitto_sub mosquitto-clients
 file file
 objdump binutils
-shellcheck shellcheck'
+shellcheck shellcheck
+promtool prometheus'
 # A machine of that architecture compiles and runs it as its own.
 [ "$(uname -m)" = aarch64 ] || test_needs+='
 aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu

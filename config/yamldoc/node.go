@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+	"gnomon/telemetry/redact"
 )
 
 // Unmarshaler is implemented (on the pointer) by types that more than one kind of YAML value may stand for, or that
@@ -132,6 +133,7 @@ const maxShown = 60
 
 // quote makes any text fit for one line of an error.
 func quote(s string) string {
+	s = redact.Text(s)
 	if utf8.RuneCountInString(s) > maxShown {
 		s = string([]rune(s)[:maxShown]) + "…"
 	}

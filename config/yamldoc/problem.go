@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gnomon/telemetry/redact"
 )
 
 // Problem is one thing that is wrong in a file.
@@ -21,7 +23,7 @@ type Problems []Problem
 // Addf adds a problem with the value at path; the message is the path followed by the formatted text, which continues
 // the sentence: "must be 0 or 1, not 3".
 func (p *Problems) Addf(path, format string, args ...any) {
-	*p = append(*p, Problem{Path: path, Message: path + " " + fmt.Sprintf(format, args...)})
+	*p = append(*p, Problem{Path: path, Message: redact.Text(path) + " " + fmt.Sprintf(format, args...)})
 }
 
 // OneOf adds a problem unless v is one of words.

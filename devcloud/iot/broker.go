@@ -31,11 +31,14 @@ type Options struct {
 	// Identify says whose certificate it is; an error refuses it. It is called twice for each connection, may be
 	// called concurrently, and checks everything: the chain, the dates, and that the certificate is registered.
 	Identify func(tls.ConnectionState) (Identity, error)
-	// Policy is what every client but an admin is held to.
+	// Policy is what every client is held to but an admin, and those whose Identity has another.
 	Policy *Policy
 	// Shadow gets each request to a Device Shadow, after its PUBACK, on the goroutine of the client's connection; it
 	// answers through Publish. Payload belongs to the broker: copy what is kept. May be nil.
 	Shadow func(topic string, payload []byte)
+	// Provision gets each request to the provisioning service, as Shadow does; it answers the client, and nobody else,
+	// through Reply. May be nil.
+	Provision func(client, topic string, payload []byte)
 	// Log gets refused and disconnected clients and the broker's troubles; nil: nobody does.
 	Log *zap.Logger
 
@@ -113,6 +116,12 @@ func (b *Broker) Addr() string { return b.listener.Address() }
 // may be called from any goroutine and does not wait for the clients. The broker keeps payload.
 func (b *Broker) Publish(topic string, payload []byte) error {
 	return b.server.Publish(topic, payload, false, 1)
+}
+
+// Reply answers one client, if it has subscribed to the topic: one of the provisioning service's answers, which others
+// get nothing of. Otherwise it is like Publish.
+func (b *Broker) Reply(client, topic string, payload []byte) error {
+	return b.Publish(own(client, topic), payload)
 }
 
 // Run serves clients until ctx ends or Close is called, disconnects them and returns nil. Call it once.

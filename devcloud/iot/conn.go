@@ -31,6 +31,8 @@ type Identity struct {
 	Admin bool
 	// Principal identifies the certificate.
 	Principal string
+	// Policy is what the client is held to; nil: the broker's.
+	Policy *Policy
 }
 
 // conn is the network connection under one client, as the broker library sees it: reads have AWS's pace, and writes
@@ -147,6 +149,14 @@ func (c *conn) clientID() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.id
+}
+
+// policy is the one that the client is held to.
+func (c *conn) policy(usual *Policy) *Policy {
+	if c.who.Policy != nil {
+		return c.who.Policy
+	}
+	return usual
 }
 
 func (c *conn) subject() Subject {

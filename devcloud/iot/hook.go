@@ -50,7 +50,7 @@ func (h *hook) OnConnectAuthenticate(client *mochi.Client, _ packets.Packet) boo
 		c.refusal, fix = refusedID, "client ids have at most 128 bytes"
 	case c.who.Admin && !isAdminID(client.ID, c.who.Name):
 		c.refusal, fix = refusedAuth, "an admin's client id begins with "+c.who.Name+", so that it never throws out a device"
-	case !c.who.Admin && !b.opts.Policy.Allows(who, ActionConnect, "client/"+client.ID):
+	case !c.who.Admin && !c.policy(b.opts.Policy).Allows(who, ActionConnect, "client/"+client.ID):
 		c.refusal, fix = refusedAuth, "use the thing's name as the client id, or change the policy"
 	case b.tooSoon(client.ID):
 		c.refusal, fix = refusedRate, "wait a second between two connections"
@@ -88,6 +88,7 @@ func (h *hook) OnPacketEncode(client *mochi.Client, packet packets.Packet) packe
 			packet.FixedHeader.Type = packets.Reserved
 		}
 	case packets.Publish:
+		packet.TopicName = unmarked(packet.TopicName)
 		// Replays of a stored session have their own pace, in the outbox.
 		if packet.FixedHeader.Dup || c.mayDeliver() {
 			break
@@ -126,8 +127,12 @@ func (h *hook) OnClientExpired(client *mochi.Client) { h.broker.server.Unsubscri
 
 // OnPublished runs after the acknowledgement.
 func (h *hook) OnPublished(client *mochi.Client, packet packets.Packet) {
-	if connOf(client) != nil && h.broker.opts.Shadow != nil && isShadowRequest(packet.TopicName) {
-		h.broker.opts.Shadow(packet.TopicName, packet.Payload)
+	switch topic := packet.TopicName; {
+	case connOf(client) == nil:
+	case h.broker.opts.Shadow != nil && isShadowRequest(topic):
+		h.broker.opts.Shadow(topic, packet.Payload)
+	case h.broker.opts.Provision != nil && isProvisioningRequest(topic):
+		h.broker.opts.Provision(client.ID, topic, packet.Payload)
 	}
 }
 
@@ -135,6 +140,7 @@ func (h *hook) OnPublished(client *mochi.Client, packet packets.Packet) {
 // Publishing was decided in readPublish.
 func (h *hook) OnACLCheck(client *mochi.Client, topic string, write bool) bool {
 	c := connOf(client)
+	topic = unmarked(topic)
 	switch {
 	case isRefused(topic):
 		return false
@@ -143,7 +149,7 @@ func (h *hook) OnACLCheck(client *mochi.Client, topic string, write bool) bool {
 	case c.who.Admin:
 		return true
 	}
-	return !isIngest(topic) && h.broker.opts.Policy.Allows(c.subject(), ActionReceive, "topic/"+topic)
+	return !isIngest(topic) && c.policy(h.broker.opts.Policy).Allows(c.subject(), ActionReceive, "topic/"+topic)
 }
 
 // OnPacketRead sees every packet of a client before the library does. ErrRejectPacket closes the connection; ignored

@@ -1,6 +1,7 @@
 package iot
 
 import (
+	"encoding/hex"
 	"strings"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -10,14 +11,29 @@ import (
 
 // Filters are handed to the library with a mark in front that no client can write, as MQTT forbids the character: on
 // those that are refused, and on those that are granted but will never bring a message, because the policy allows to
-// subscribe there and not to receive.
+// subscribe there and not to receive. With ownMark and the client's id, in hex, in front it is for answers that only
+// this client gets; their topics are marked in the same way on their way through the library.
 const (
 	refusedMark = "\x00refused "
 	silentMark  = "\x00silent "
+	ownMark     = "\x00own "
 )
 
 func isRefused(filter string) bool { return strings.HasPrefix(filter, refusedMark) }
 func isSilent(filter string) bool  { return strings.HasPrefix(filter, silentMark) }
+
+// own marks a topic or a filter as one client's.
+func own(client, topic string) string {
+	return ownMark + hex.EncodeToString([]byte(client)) + " " + topic
+}
+
+// unmarked undoes own.
+func unmarked(topic string) string {
+	if rest, ok := strings.CutPrefix(topic, ownMark); ok {
+		_, topic, _ = strings.Cut(rest, " ")
+	}
+	return topic
+}
 
 func isAdminID(id, name string) bool {
 	return id == name || strings.HasPrefix(id, name+"-")
@@ -41,9 +57,9 @@ func (h *hook) readConnect(c *conn, packet packets.Packet) (packets.Packet, erro
 	}
 	topic := packet.Connect.WillTopic
 	who := Subject{ClientID: packet.Connect.ClientIdentifier, CommonName: c.who.Name, Thing: c.who.Thing}
-	if h.forbidden(c, who, topic, packet.Connect.WillRetain) != "" || isShadowRequest(topic) || !withinLimits(topic) ||
+	if h.forbidden(c, who, topic, packet.Connect.WillRetain) != "" || isServiceRequest(topic) || !withinLimits(topic) ||
 		isWildcard(topic) {
-		h.broker.log.Warn("a will is ignored; use a topic that the client may publish to and that is no shadow's",
+		h.broker.log.Warn("a will is ignored; use a topic that the client may publish to and that is no service's",
 			zap.String("client", packet.Connect.ClientIdentifier), zap.String("topic", topic))
 		packet.Connect.WillFlag, packet.Connect.WillRetain, packet.Connect.WillQos = false, false, 0
 	}
@@ -52,10 +68,11 @@ func (h *hook) readConnect(c *conn, packet packets.Packet) (packets.Packet, erro
 
 // forbidden says what a client has to change to be allowed to publish to a topic; empty: nothing.
 func (h *hook) forbidden(c *conn, who Subject, topic string, retain bool) string {
-	policy := h.broker.opts.Policy
+	policy := c.policy(h.broker.opts.Policy)
 	switch {
-	case isReserved(topic) && !isShadowRequest(topic) && !isIngest(topic):
-		return "topics that begin with $ are AWS's own: clients may ask a shadow, or publish to $aws/rules/{rule}/{topic}"
+	case isReserved(topic) && !isServiceRequest(topic) && !isIngest(topic):
+		return "topics that begin with $ are AWS's own: clients may ask a shadow, ask for a certificate, or publish to " +
+			"$aws/rules/{rule}/{topic}"
 	case isReserved(topic) && retain:
 		return "messages to topics that begin with $ cannot be retained"
 	case c.who.Admin:
@@ -129,7 +146,7 @@ func (h *hook) readSubscribe(c *conn, client *mochi.Client, packet packets.Packe
 // judge marks a filter that is refused, or granted in silence.
 func (h *hook) judge(c *conn, filter string) string {
 	fix := ""
-	policy, who := h.broker.opts.Policy, c.subject()
+	policy, who := c.policy(h.broker.opts.Policy), c.subject()
 	switch {
 	case !withinLimits(filter):
 		fix = "a filter has at most 256 bytes and 7 slashes"
@@ -142,6 +159,9 @@ func (h *hook) judge(c *conn, filter string) string {
 	case !isWildcard(filter) && !isShared(filter) && !policy.Allows(who, ActionReceive, "topic/"+filter):
 		return silentMark + filter
 	}
+	if fix == "" && isProvisioning(filter) {
+		return own(c.clientID(), filter)
+	}
 	if fix == "" {
 		return filter
 	}
@@ -152,12 +172,14 @@ func (h *hook) judge(c *conn, filter string) string {
 // isShared reports whether a filter is that of a shared subscription: its topic is behind the group's name.
 func isShared(filter string) bool { return strings.HasPrefix(filter, sharePrefix) }
 
-// readUnsubscribe finds the subscriptions that were granted in silence.
+// readUnsubscribe finds the subscriptions that were granted in silence, or for the client's own answers.
 func readUnsubscribe(client *mochi.Client, packet packets.Packet) packets.Packet {
 	filters := make(packets.Subscriptions, len(packet.Filters))
 	for i, sub := range packet.Filters {
 		if _, known := client.State.Subscriptions.Get(silentMark + sub.Filter); known {
 			sub.Filter = silentMark + sub.Filter
+		} else if isProvisioning(sub.Filter) {
+			sub.Filter = own(client.ID, sub.Filter)
 		}
 		filters[i] = sub
 	}

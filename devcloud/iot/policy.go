@@ -204,8 +204,38 @@ func matchAny(patterns []pattern, text string, who Subject) bool {
 	return false
 }
 
+// RotationTemplate is the provisioning template with which a device may order a new certificate for itself.
+const RotationTemplate = "gnomon-rotate"
+
+// orders are the topics on which a certificate is ordered.
+func orders(template string) []string {
+	return []string{certificatesPrefix + "create-from-csr/json", templatesPrefix + template + "/provision/json"}
+}
+
+// ClaimPolicy is the document that AWS recommends for claim certificates: it lets its owner order a certificate of its
+// own with one template, and nothing else.
+func ClaimPolicy(region, account, template string) []byte {
+	arn := "arn:aws:iot:" + region + ":" + account + ":"
+	type entry struct {
+		Effect, Action string
+		Resource       []string
+	}
+	request := orders(template)
+	under := func(kind, end string) []string {
+		return []string{arn + kind + "/" + request[0] + end, arn + kind + "/" + request[1] + end}
+	}
+	document, _ := json.Marshal(map[string]any{"Version": policyVersion, "Statement": []entry{
+		{"Allow", ActionConnect, []string{arn + "client/*"}},
+		{"Allow", ActionPublish, under("topic", "")},
+		{"Allow", ActionReceive, under("topic", "/*")},
+		{"Allow", ActionSubscribe, under("topicfilter", "/*")},
+	}}) // strings only: it cannot fail
+	return document
+}
+
 // DefaultPolicy is the document that AWS recommends for things whose certificate is attached to them, for gnomon's
-// topics: each device has its own, and nobody else's. A thing may take any role alias.
+// topics: each device has its own, and nobody else's. A thing may take any role alias, and order a new certificate with
+// the template RotationTemplate.
 func DefaultPolicy(region, account string) []byte {
 	const thing = "${iot:Connection.Thing.ThingName}"
 	arn := "arn:aws:iot:" + region + ":" + account + ":"
@@ -215,6 +245,8 @@ func DefaultPolicy(region, account string) []byte {
 		Condition        map[string]map[string]string `json:",omitempty"`
 	}
 	own := []string{"dt/gnomon/" + thing + "/*", "$aws/things/" + thing + "/shadow/*"}
+	order := orders(RotationTemplate)
+	answers := []string{order[0] + "/*", order[1] + "/*"}
 	under := func(kind string, topics ...string) (resources []string) {
 		for _, t := range topics {
 			resources = append(resources, arn+kind+"/"+t)
@@ -228,10 +260,10 @@ func DefaultPolicy(region, account string) []byte {
 			under("client", thing),
 			map[string]map[string]string{"Bool": {attachedKey: "true"}},
 		},
-		{"Allow", []string{ActionPublish}, under("topic", append(own, "$aws/rules/*/dt/gnomon/"+thing+"/*")...), nil},
+		{"Allow", []string{ActionPublish}, under("topic", append(append(own, order...), "$aws/rules/*/dt/gnomon/"+thing+"/*")...), nil},
 		{"Allow", []string{ActionRetainPublish}, under("topic", own[0]), nil},
-		{"Allow", []string{ActionReceive}, under("topic", own...), nil},
-		{"Allow", []string{ActionSubscribe}, under("topicfilter", own...), nil},
+		{"Allow", []string{ActionReceive}, under("topic", append(own, answers...)...), nil},
+		{"Allow", []string{ActionSubscribe}, under("topicfilter", append(own, answers...)...), nil},
 		{"Allow", []string{ActionAssumeRole}, under("rolealias", "*"), nil},
 	}}) // strings only: it cannot fail
 	return document

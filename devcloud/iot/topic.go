@@ -7,6 +7,9 @@ const (
 	rulesPrefix    = "$aws/rules/"
 	thingsPrefix   = "$aws/things/"
 	sharePrefix    = "$share/"
+
+	certificatesPrefix = "$aws/certificates/"
+	templatesPrefix    = "$aws/provisioning-templates/"
 )
 
 // counted is the part of a topic that the limits are about: a Basic Ingest topic without "$aws/rules/{rule}/", and a
@@ -59,6 +62,27 @@ func shadowTopic(topic string) (thing, rest string, ok bool) {
 func isShadowRequest(topic string) bool {
 	_, rest, ok := shadowTopic(topic)
 	return ok && (rest == "get" || rest == "update" || rest == "delete")
+}
+
+// isProvisioning reports whether a topic or a filter is the provisioning service's.
+func isProvisioning(topic string) bool {
+	return strings.HasPrefix(topic, certificatesPrefix) || strings.HasPrefix(topic, templatesPrefix)
+}
+
+// isProvisioningRequest reports whether a client may publish there: the look-alike makes certificates from signing
+// requests, and speaks JSON.
+func isProvisioningRequest(topic string) bool {
+	if topic == certificatesPrefix+"create-from-csr/json" {
+		return true
+	}
+	rest, ok := strings.CutPrefix(topic, templatesPrefix)
+	template, rest, _ := strings.Cut(rest, "/")
+	return ok && template != "" && rest == "provision/json"
+}
+
+// isServiceRequest reports whether one of AWS's services answers what is published there.
+func isServiceRequest(topic string) bool {
+	return isShadowRequest(topic) || isProvisioningRequest(topic)
 }
 
 func isWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }

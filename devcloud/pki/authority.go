@@ -54,7 +54,7 @@ func Open(dir string) (*Authority, error) { return open(dir, time.Now) }
 
 func open(dir string, now func() time.Time) (*Authority, error) {
 	a := &Authority{dir: dir, now: now, pool: x509.NewCertPool()}
-	for _, sub := range []string{"", thingsDir} {
+	for _, sub := range []string{"", thingsDir, claimsDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), dirMode); err != nil {
 			return nil, fmt.Errorf("make the directory for certificates; check its permissions: %w", err)
 		}

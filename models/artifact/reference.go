@@ -109,6 +109,9 @@ func parseOCI(rest string) (Reference, error) {
 	g := newGrammar()
 	registry, name, _ := strings.Cut(rest, "/")
 	r := Reference{Scheme: SchemeOCI, Registry: registry}
+	if strings.Contains(registry, "@") {
+		return Reference{}, fail(CodeBadReference, "the oci reference has a user name in it; use models.registry_credentials instead")
+	}
 	if !g.registry.MatchString(registry) {
 		return Reference{}, fail(CodeBadReference, "%.70q is not a registry; write oci://host[:port]/repository@sha256:…", registry)
 	}

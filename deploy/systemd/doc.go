@@ -1,0 +1,2 @@
+// Package systemd has only tests: they have systemd itself look at gnomon.service.
+package systemd
