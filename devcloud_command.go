@@ -99,8 +99,8 @@ sources:
 mqtt: {broker: %[2]q, ca_file: %[3]q, cert_file: %[4]q, key_file: %[5]q}
 shadow: {enabled: true}
 models: {dir: models, probation: 10s, private_addresses: true}
-aws: {region: eu-central-1, endpoint_url: %[6]q, credentials_endpoint: %[7]q, role_alias: %[8]q, ca_file: %[3]q, ecr_registries: [%[7]q]}
-`, t.Name, cloud.MQTTURL(), t.CAFile, t.CertFile, t.KeyFile, cloud.HTTPSURL(), host, devcloud.DefaultRoleAlias)
+aws: {region: eu-central-1, endpoint_url: %[6]q, credentials_endpoint: %[7]q, role_alias: %[8]q, ca_file: %[3]q, ecr_registries: [%[7]q], parameters: {path: /gnomon/fleet, every: 30s}, rotation_template: %[9]q}
+`, t.Name, cloud.MQTTURL(), t.CAFile, t.CertFile, t.KeyFile, cloud.HTTPSURL(), host, devcloud.DefaultRoleAlias, devcloud.RotationTemplate)
 	if old, err := os.ReadFile(path); err == nil && !strings.HasPrefix(string(old), "# Made by gnomon devcloud") {
 		return path, nil
 	}

@@ -19,6 +19,8 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"gnomon/cloud/rotate"
+	"gnomon/config/layers"
 	"gnomon/devcloud"
 	"gnomon/models/deploy"
 )
@@ -126,13 +128,15 @@ func (f *field) listen() {
 		SetClientID(files.Name + "-listener").SetAutoReconnect(false))
 	for _, do := range []func() mqtt.Token{c.Connect, func() mqtt.Token {
 		return c.Subscribe("dt/gnomon/"+demoThing+"/+/detections", 1, func(_ mqtt.Client, m mqtt.Message) {
-			var got message
-			if err := json.Unmarshal(m.Payload(), &got); err != nil {
-				f.t.Error(err)
+			for _, line := range unbatched(m.Topic() + " " + string(m.Payload())) {
+				var got message
+				if err := json.Unmarshal([]byte(strings.TrimPrefix(line, m.Topic()+" ")), &got); err != nil {
+					f.t.Error(err)
+				}
+				f.mu.Lock()
+				f.messages = append(f.messages, got)
+				f.mu.Unlock()
 			}
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.messages = append(f.messages, got)
 		})
 	}} {
 		if token := do(); !token.WaitTimeout(time.Minute) || token.Error() != nil {
@@ -174,7 +178,9 @@ type told struct {
 		Score   *float32 `json:"score_threshold"`
 		Error   *sourceProblem
 	}
-	Error string
+	Config      *layers.Report
+	Certificate *rotate.Status
+	Error       string
 }
 
 func (f *field) told() told {

@@ -37,7 +37,7 @@ func TestRun(t *testing.T) {
 	if err != nil || kept {
 		t.Errorf("kept, error = %t, %v", kept, err)
 	}
-	const tail = ": only camera, engine/ort, engine/tensor, main may, every other package is pure Go; see docs/architecture.md\n"
+	const tail = ": only camera, engine/ort, engine/tensor, main, telemetry/host/nvml may, every other package is pure Go; see docs/architecture.md\n"
 	want := "shadow needs cgo through example.com/other/wrap -> example.com/other/native (shadow/s.go:3)" + tail +
 		"testdata/gen needs cgo through example.com/other/native (testdata/gen/m.go:3)" + tail
 	if out.String() != want {
