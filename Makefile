@@ -76,7 +76,7 @@ test-cache:
 test-interop: native ## against programs that we did not write: mosquitto and its clients, the AWS CLI, AWS's device SDK
 	@third_party/packages.sh interop
 	@GNOMON_NODE_MODULES=$$(third_party/interop.sh) && export GNOMON_NODE_MODULES && . $(ENV) && \
-		$(REQUIRE) GNOMON_REQUIRE_INTEROP=1 go test -count=1 -v -run 'Mosquitto|AWSCLI|NodeSDK' \
+		$(REQUIRE) GNOMON_REQUIRE_INTEROP=1 go test -count=1 -v -run 'Mosquitto|AWSCLI|AWSGuide|NodeSDK' \
 		. ./telemetry/ ./devcloud/ ./devcloud/interop/ >.native/interop.log || { cat .native/interop.log; exit 1; }
 	@grep -E '^ *(--- |ok)' .native/interop.log
 

@@ -87,7 +87,7 @@ func newAgent(settings *fleetSettings, cfg *config.Config, telling *reporting, l
 		return nil, errors.Join(&usageError{err}, a.close())
 	}
 	topic := a.topic("events")
-	a.events = newEvents(a.ident, log, func(payload []byte) error { return a.mqtt.PublishClass(telemetry.Events, topic, payload) })
+	a.events = newEvents(a.ident, log, telling.secret, func(payload []byte) error { return a.mqtt.PublishClass(telemetry.Events, topic, payload) })
 	if err := telling.attach(a); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -211,7 +211,9 @@ func (a *agent) status() map[string]telemetry.SourceStatus {
 	defer a.mu.Unlock()
 	out := map[string]telemetry.SourceStatus{}
 	for _, w := range a.watchers {
-		out[w.name] = w.status()
+		st := w.status()
+		st.Error = a.telling.secret.Text(st.Error)
+		out[w.name] = st
 	}
 	return out
 }

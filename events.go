@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"gnomon/telemetry/redact"
 )
 
 // eventSchema names the form of an event. The number goes up when a reader of the old form would misread the new one.
@@ -20,10 +22,8 @@ const (
 	eventStopping    = "agent_stopping"
 	eventSource      = "source"      // a source changed its state
 	eventModel       = "model"       // a slot changed its state: detail is its part of the shadow's report
-	eventSettings    = "settings"    // settings from the cloud were refused or wait for a restart
 	eventHealth      = "health"      // the agent is ok, degraded or failed
 	eventCertificate = "certificate" // a certificate was ordered, taken or dropped
-	eventDropped     = "dropped"     // messages were dropped because the spool is full
 )
 
 // event is something that happened once, as opposed to what is measured all the time. It is a message of its own class,
@@ -44,6 +44,7 @@ type event struct {
 type events struct {
 	ident   identity
 	log     *zap.Logger
+	secret  *redact.Redactor
 	publish func(payload []byte) error
 
 	mu  sync.Mutex // makes numbers follow the order of publishing
@@ -51,8 +52,8 @@ type events struct {
 }
 
 // newEvents makes what publishes with publish.
-func newEvents(ident identity, log *zap.Logger, publish func(payload []byte) error) *events {
-	return &events{ident: ident, log: log, publish: publish}
+func newEvents(ident identity, log *zap.Logger, secret *redact.Redactor, publish func(payload []byte) error) *events {
+	return &events{ident: ident, log: log, secret: secret, publish: publish}
 }
 
 // happened publishes one event. Detail is marshalled before it returns; it must hold no secrets.
@@ -61,7 +62,7 @@ func (e *events) happened(kind, source, message string, detail any) {
 	defer e.mu.Unlock()
 	payload, err := json.Marshal(event{
 		Schema: eventSchema, Device: e.ident.thing, BootID: e.ident.boot, Source: source, Seq: e.seq,
-		Time: time.Now().UTC().Format(time.RFC3339Nano), Kind: kind, Message: message, Detail: detail,
+		Time: time.Now().UTC().Format(time.RFC3339Nano), Kind: kind, Message: e.secret.Text(message), Detail: detail,
 	})
 	if err == nil {
 		e.seq++

@@ -346,6 +346,11 @@ func (f *follower) tell(reports map[string]deploy.SlotReport) {
 		}
 		f.told[slot] = now
 		r.Percent = 0 // is news for the shadow only
+		if r.Error != nil {
+			clean := *r.Error // the deployer's own stays as it is
+			clean.Message = f.agent.telling.secret.Text(clean.Message)
+			r.Error = &clean
+		}
 		f.agent.events.happened(eventModel, sourceAgent, "slot "+slotLine(slot, r), struct {
 			Slot string `json:"slot"`
 			deploy.SlotReport

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gnomon/cloud/keypair"
@@ -33,13 +35,28 @@ func TestCertificateIsExchanged(t *testing.T) {
 		t.Errorf("reported %+v; the certificate before was %s, now it is %s", got, keypair.ID(before), keypair.ID(after))
 	}
 	f.news("s0", 5)
-	f.end(r)
+	r.stop(syscall.SIGTERM)
 	r = f.agent()
 	m, _ := f.upload(packOptions{model: "yolov5"})
 	f.deploy("default", m) // with credentials by the new certificate
 	f.runs("default", m.SHA256)
-	f.end(r)
-	f.complete()
+	r.stop(syscall.SIGTERM)
+	// While the connection was away frames waited, so they came in another order, and none is missing.
+	seen := map[string]map[uint64]bool{}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.messages {
+		key := m.BootID + m.Source
+		if seen[key] == nil {
+			seen[key] = map[uint64]bool{}
+		}
+		seen[key][m.Seq] = true
+	}
+	for key, numbers := range seen {
+		if last := slices.Max(slices.Collect(maps.Keys(numbers))); uint64(len(numbers)) != last+1 {
+			t.Errorf("%s: %d of %d frames", key, len(numbers), last+1)
+		}
+	}
 }
 
 // Settings from the shadow take effect while the agent runs, wait for a restart, or are refused, and the report says which.

@@ -174,6 +174,8 @@ func runAgent(ctx context.Context, settings *fleetSettings, duration time.Durati
 	follower := inBackground(agent.follow)
 	context.AfterFunc(ctx, follower.end)
 	configured, rotating := inBackground(agent.keepSettings), inBackground(agent.rotation.run)
+	context.AfterFunc(ctx, configured.end)
+	context.AfterFunc(ctx, rotating.end)
 	agent.events.happened(eventStarted, sourceAgent, "gnomon "+version+" watches "+strings.Join(agent.enabled(), ", "), nil)
 	err = agent.run(ctx)
 	stop()
@@ -182,7 +184,7 @@ func runAgent(ctx context.Context, settings *fleetSettings, duration time.Durati
 	err = errors.Join(err, followErr, configured.stop(), rotating.stop(), telling.end(), mqtt.stop(), screen.stop(), ui.summary())
 	if !ended { // a model that is being loaded cannot be told to stop, nor its runtime be closed
 		agent.follower.abandon()
-		leave(err)
+		leave(errors.Join(err, telling.close()))
 	}
 	return err
 }

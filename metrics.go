@@ -17,6 +17,7 @@ import (
 	"gnomon/telemetry/host"
 	"gnomon/telemetry/host/nvml"
 	"gnomon/telemetry/metrics"
+	"gnomon/telemetry/redact"
 )
 
 const (
@@ -45,6 +46,8 @@ type meterOptions struct {
 	Certificate func() time.Time
 	// Parameters tells of the parameter store.
 	Parameters func() *health.Parameters
+	// Secret takes secrets out of what is told of errors; nil: those that are recognised by their form.
+	Secret *redact.Redactor
 	// OnHealth is called with every document that says something else than the one before.
 	OnHealth func(health.Document)
 }
@@ -200,7 +203,26 @@ func (m *meter) inputs() health.Inputs {
 	if h.Throttle != nil {
 		in.Throttled = h.Throttle.Now
 	}
+	m.clean(&in)
 	return in
+}
+
+// clean takes secrets out of what others say went wrong.
+func (m *meter) clean(in *health.Inputs) {
+	secret := m.o.Secret
+	for i := range in.Sources {
+		in.Sources[i].Error = secret.Text(in.Sources[i].Error)
+	}
+	for i := range in.Slots {
+		in.Slots[i].Error = secret.Text(in.Slots[i].Error)
+	}
+	in.Connection.Error = secret.Text(in.Connection.Error)
+	if in.Spool != nil {
+		in.Spool.Error = secret.Text(in.Spool.Error)
+	}
+	if in.Parameters != nil {
+		in.Parameters.Error = secret.Text(in.Parameters.Error)
+	}
 }
 
 func (m *meter) healthOfSources() []health.Source {

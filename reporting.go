@@ -193,7 +193,7 @@ func (r *reporting) attach(a *agent) error {
 	var err error
 	o := meterOptions{
 		Dir: r.dir, Every: duration(t.Metrics.Every), Listen: t.Metrics.Listen, Publish: publish(telemetry.Metrics, "metrics"),
-		Namespace: t.Metrics.CloudWatchNamespace, Spool: r.waiting, Certificate: a.certificateEnd, Parameters: r.polled, OnHealth: a.healthChanged,
+		Namespace: t.Metrics.CloudWatchNamespace, Spool: r.waiting, Certificate: a.certificateEnd, Parameters: r.polled, Secret: r.secret, OnHealth: a.healthChanged,
 	}
 	if o.Namespace != "" {
 		o.PublishEMF = alone(publish(telemetry.Metrics, "metrics"))
@@ -247,11 +247,27 @@ func (r *reporting) measure() {
 	r.parts = append(r.parts, inBackground(r.meter.run))
 }
 
-// end stops what was started, the last first; what they still have to say is with the connection then.
+const (
+	// endAfter is how long the parts may take to end together, such as a journalctl that does not: the connection needs the
+	// rest of the 5 s.
+	endAfter = time.Second
+	// endLeast is what each has of it in any case.
+	endLeast = 100 * time.Millisecond
+)
+
+// end stops what was started, the last first; what they still have to say is with the connection then. A part that does not
+// end is left behind.
 func (r *reporting) end() error {
 	var errs []error
+	deadline := time.Now().Add(endAfter)
+	for i, p := range r.parts {
+		if i > 0 { // all but the shipper, which waits for the others' last lines
+			p.end()
+		}
+	}
 	for _, p := range slices.Backward(r.parts) {
-		errs = append(errs, p.stop())
+		_, err := p.stopWithin(max(endLeast, time.Until(deadline)))
+		errs = append(errs, err)
 	}
 	r.parts = nil
 	return errors.Join(errs...)

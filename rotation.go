@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -12,6 +13,9 @@ import (
 	"gnomon/cloud/rotate"
 	"gnomon/telemetry"
 )
+
+// connectPause is between two connections of one client id: AWS IoT takes one a second.
+const connectPause = 1200 * time.Millisecond
 
 // rotation exchanges the device's certificate when the shadow says so. A nil one never does.
 type rotation struct {
@@ -32,7 +36,7 @@ func newRotation(a *agent) (*rotation, error) {
 	r := &rotation{agent: a}
 	var err error
 	r.keeps, err = rotate.New(rotate.Options{
-		Files: files, Thing: a.ident.thing, Order: r.order, Try: r.try, Switched: func() { a.mqtt.Reconnect() }, Report: r.report, Log: a.log,
+		Files: files, Thing: a.ident.thing, Order: r.order, Try: r.try, Switched: func() { time.AfterFunc(connectPause, a.mqtt.Reconnect) }, Report: r.report, Log: a.log,
 	})
 	if err != nil {
 		return nil, usage("the device's certificate: %w", err)
@@ -56,19 +60,16 @@ func (r *rotation) connected(ctx context.Context, conn *telemetry.Conn) {
 	if r == nil {
 		return
 	}
-	set := func(c *telemetry.Conn) {
-		r.mu.Lock()
-		r.conn = c
-		r.mu.Unlock()
-		r.keeps.Online(c != nil)
-	}
-	set(conn)
+	r.mu.Lock()
+	r.conn = conn
+	r.keeps.Online(true)
+	r.mu.Unlock()
 	context.AfterFunc(ctx, func() {
 		r.mu.Lock()
-		old := r.conn != conn
-		r.mu.Unlock()
-		if !old {
-			set(nil)
+		defer r.mu.Unlock()
+		if r.conn == conn { // there is no newer one yet
+			r.conn = nil
+			r.keeps.Online(false)
 		}
 	})
 }
@@ -89,7 +90,12 @@ func (r *rotation) order(ctx context.Context, csr []byte) ([]byte, error) {
 func (r *rotation) try(ctx context.Context, files keypair.Files) error {
 	a := r.agent
 	return a.mqtt.Rest(ctx, func(ctx context.Context) error {
-		return tryPair(ctx, a.cfg.MQTT.Broker, a.cfg.MQTT.CAFile, a.ident.thing, files)
+		err := tryPair(ctx, a.cfg.MQTT.Broker, a.cfg.MQTT.CAFile, a.ident.thing, files)
+		select {
+		case <-time.After(connectPause):
+		case <-ctx.Done():
+		}
+		return err
 	})
 }
 

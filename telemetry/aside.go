@@ -3,14 +3,15 @@ package telemetry
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"gnomon/telemetry/spool"
 )
 
 const (
-	// asideAfter is how many connections in a row the broker ends with the same message as the oldest that it has not
-	// acknowledged, and none acknowledged, before the message is put aside. AWS IoT ends a connection for a topic that the
+	// asideAfter is how many connections the broker ends with the same message as the oldest that it has not acknowledged,
+	// before the message is put aside. AWS IoT ends a connection for a topic that the
 	// policy forbids, others for a size; without this one such message would hold up all others for ever.
 	asideAfter = 8
 	// asideFirst is when a message that was put aside is tried again, alone; the time doubles up to asideMax.
@@ -43,17 +44,16 @@ func (o *outbox) suspect(now time.Time) string {
 	if o.alone {
 		return o.failedAlone(now)
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(first.Topic))
-	_, _ = h.Write(first.Payload)
-	if sum := h.Sum64(); o.strikes == 0 || o.accused != sum {
-		o.accused, o.strikes = sum, 0
+	sum := fingerprint(first)
+	if len(o.strikes) >= maxAside { // a line that breaks with another message each time
+		clear(o.strikes)
 	}
+	o.strikes[sum]++
 	waiting, _ := o.queued()
-	if o.strikes++; o.strikes < asideAfter || len(o.flight)+waiting < 2 {
+	if o.strikes[sum] < asideAfter || len(o.flight)+waiting < 2 {
 		return ""
 	}
-	o.strikes = 0
+	delete(o.strikes, sum)
 	for _, m := range o.flight[0] {
 		if len(o.aside) == maxAside {
 			o.giveUp(m)
@@ -62,6 +62,7 @@ func (o *outbox) suspect(now time.Time) string {
 		o.aside = append(o.aside, outcast{message: m, due: now.Add(asideFirst), acked: o.acked})
 	}
 	o.flight = o.flight[1:]
+	o.sortAside()
 	return fmt.Sprintf("the broker ended the connection %d times after a message on %s with %d bytes, which is put aside so that others get through; check that the policy lets this device publish there, and the broker's limit on sizes",
 		asideAfter, first.Topic, len(first.Payload))
 }
@@ -79,7 +80,21 @@ func (o *outbox) failedAlone(now time.Time) string {
 	}
 	bad.due = now.Add(min(asideFirst<<bad.tries, asideMax))
 	o.aside = append(o.aside, bad)
+	o.sortAside()
 	return ""
+}
+
+// sortAside puts first what is to be tried first.
+func (o *outbox) sortAside() {
+	slices.SortStableFunc(o.aside, func(a, b outcast) int { return a.due.Compare(b.due) })
+}
+
+// fingerprint tells messages apart, whatever batch they travel in.
+func fingerprint(m message) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(m.Topic))
+	_, _ = h.Write(m.Payload)
+	return h.Sum64()
 }
 
 // giveUp drops a message that is nowhere any more.

@@ -79,10 +79,11 @@ type outbox struct {
 
 	flight [][]message // what was sent on this connection, in its order
 
-	aside   []outcast // put aside, the next one first; held in the spool
-	alone   bool      // the first of them is in flight, and nothing else
-	accused uint64    // what the oldest in flight was when the broker ended the connection
-	strikes int       // how often in a row
+	aside []outcast // put aside, the next one first; held in the spool
+	alone bool      // the first of them is in flight, and nothing else
+	// strikes is how often the broker ended the connection while a message was the oldest that it had not acknowledged, by
+	// the message; without it, until it is.
+	strikes map[uint64]int
 
 	status     []byte // not handed over yet; nil: none
 	statusSent int    // handed over on this connection, not acknowledged
@@ -94,7 +95,7 @@ type outbox struct {
 func newOutbox(limit, bytes int, sp *spool.Spool, paced bool) *outbox {
 	return &outbox{
 		limit: limit, bytes: bytes, spool: sp, paced: paced,
-		wake: make(chan struct{}, 1), acks: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), acks: make(chan struct{}, 1), strikes: map[uint64]int{},
 	}
 }
 
@@ -220,7 +221,9 @@ func (o *outbox) ack(status bool) {
 	} else {
 		o.acked += uint64(len(o.flight[0]))
 		o.delivered(o.flight[0])
-		o.strikes = 0
+		if len(o.strikes) > 0 {
+			delete(o.strikes, fingerprint(o.flight[0][0]))
+		}
 		if o.alone {
 			o.aside, o.alone = o.aside[1:], false
 		}
@@ -252,6 +255,8 @@ func (o *outbox) rewind(atMostOnce, connected bool) {
 	o.connected = connected
 	if o.alone { // it stays aside
 		o.flight, o.alone = nil, false
+		o.aside[0].due = time.Now().Add(asideFirst)
+		o.sortAside()
 	}
 	var again [NumClasses][]message
 	for _, messages := range o.flight {
