@@ -104,9 +104,15 @@ func runAgent(ctx context.Context, settings *fleetSettings, duration time.Durati
 	if err := camera.Supported(); err != nil {
 		return err
 	}
+	asked := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	cfg := settings.config()
+	defer func() {
+		if asked.Err() != nil { // ending as one was asked to says nothing against the settings
+			settings.good()
+		}
+	}()
 	who, err := newIdentity(cfg)
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ type MQTT struct {
 	TopicPrefix  string   `yaml:"topic_prefix" jsonschema_description:"What topics begin with: PREFIX/THING/SOURCE/detections and PREFIX/THING/status. At most 5 levels."`
 	QoS          int      `yaml:"qos" jsonschema_description:"0: detections may get lost. 1: they are sent until the broker has them."`
 	KeepAlive    Duration `yaml:"keep_alive" jsonschema_description:"How often a silent connection is tested: 30s to 20m."`
-	Outbox       int      `yaml:"outbox" jsonschema_description:"How many messages wait for the broker, 1 to 100000; beyond that the oldest are dropped and counted."`
+	Outbox       int      `yaml:"outbox" jsonschema_description:"How many messages wait for the broker where they wait in memory (telemetry.spool.dir), 1 to 100000; beyond that the oldest of the least important are dropped and counted."`
 	Publish      Publish  `yaml:"publish" jsonschema_description:"detections sends a message for each frame in which something was found, every-frame for each frame."`
 }
 
