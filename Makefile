@@ -57,7 +57,7 @@ test-pure:
 # The code that is written for 64-bit ARM, on an emulator where the machine is another one.
 test-arm64: test-packages
 	@[ "$$(uname -m)" = aarch64 ] || { \
-		mkdir -p .native && GOFLAGS= GOARCH=arm64 CGO_ENABLED=1 CGO_CFLAGS="-O2 -g" CC=aarch64-linux-gnu-gcc \
+		mkdir -p .native && GOFLAGS= CGO_CPPFLAGS= CGO_LDFLAGS= GOARCH=arm64 CGO_ENABLED=1 CGO_CFLAGS="-O2 -g" CC=aarch64-linux-gnu-gcc \
 			go test -exec 'qemu-aarch64 -L /usr/aarch64-linux-gnu' ./engine/tensor >.native/arm64.log 2>&1 || { cat .native/arm64.log; exit 1; }; \
 		echo "engine/tensor: passed on arm64"; }
 
