@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"gnomon/telemetry/redact"
 )
@@ -32,14 +33,16 @@ type Kind int
 
 // The kinds of source.
 const (
-	File   Kind = iota + 1 // a video file: lossless, finite
-	Folder                 // a directory of pictures, or one picture: lossless, finite
-	Device                 // a video device such as /dev/video0: live
-	Stream                 // rtsp, rtmp, http, …: live
+	File      Kind = iota + 1 // a video file: lossless, finite
+	Folder                    // a directory of pictures, or one picture: lossless, finite
+	Device                    // a video device such as /dev/video0: live
+	Stream                    // rtsp, rtmp, http, …: live
+	Process                   // a program that writes frames, gst: and exec: and the presets made of them: live
+	Generated                 // test: moving shapes: live
 )
 
 // Live tells whether frames of this kind arrive by the clock.
-func (k Kind) Live() bool { return k == Device || k == Stream }
+func (k Kind) Live() bool { return k >= Device }
 
 func (k Kind) String() string {
 	switch k {
@@ -51,6 +54,10 @@ func (k Kind) String() string {
 		return "camera"
 	case Stream:
 		return "stream"
+	case Process:
+		return "program"
+	case Generated:
+		return "test picture"
 	}
 	return "unknown"
 }
@@ -65,8 +72,20 @@ type Options struct {
 	Loop     bool // files: start again after the last frame
 	Realtime bool // files: deliver at the video's own rate, not as fast as possible
 
-	Width, Height int     // devices: the size to ask for; 0: the device's choice
-	FPS           float64 // devices: the rate to ask for; 0: the device's choice
+	Watch bool // folders: wait for new pictures instead of ending
+
+	Width, Height int     // cameras, presets and test: the size to ask for; 0: the camera's choice
+	FPS           float64 // cameras, presets and test: the rate to ask for; 0: the camera's choice
+
+	Format    string // devices: mjpg or yuyv; programs: what they write (camera/child); empty: automatic
+	Transport string // rtsp: tcp or udp; empty: tcp, and udp when the server has no tcp
+	Decoder   string // rtsp: jetson for NVIDIA's through GStreamer; empty: FFmpeg's
+
+	Rotate int        // clockwise: 0, 90, 180 or 270 degrees
+	Flip   string     // horizontal, vertical or both; empty: none. After Rotate
+	Crop   [4]float64 // x, y, width and height as shares of the picture, before Rotate; zero: all of it
+
+	Stall time.Duration // live sources: no picture for this long is a failure; 0: 2 s or three intervals, the longer
 }
 
 // devicePrefix is where Linux keeps video devices, under several names: /dev/video0, /dev/v4l/by-id/….
@@ -76,6 +95,9 @@ const devicePrefix = "/dev/"
 func Classify(uri string) (Kind, error) {
 	if strings.HasPrefix(uri, devicePrefix) {
 		return Device, nil
+	}
+	if kind := scheme(uri); kind != 0 {
+		return kind, nil
 	}
 	if scheme, _, ok := strings.Cut(uri, "://"); ok {
 		switch strings.ToLower(scheme) {
@@ -106,6 +128,24 @@ func Classify(uri string) (Kind, error) {
 		return 0, err
 	}
 	return File, f.Close()
+}
+
+// scheme tells what the schemes of gnomon's own mean; 0: it is none of them. usb:N is the Nth camera that can capture,
+// csi:N and rpi:N are cameras of a Jetson and of a Raspberry Pi.
+func scheme(uri string) Kind {
+	name, _, ok := strings.Cut(uri, ":")
+	if !ok {
+		return 0
+	}
+	switch name {
+	case "gst", "exec", "csi", "rpi":
+		return Process
+	case "usb":
+		return Device
+	case "test":
+		return Generated
+	}
+	return 0
 }
 
 // isPicture goes by the first bytes: a picture with a wrong extension is still one.

@@ -34,22 +34,6 @@ const (
 	maxRate = 1000
 )
 
-// Open opens the source that o describes. The caller closes it. Classify's errors and those of the decoder name
-// the file and what it seems to be instead.
-func Open(o Options) (engine.Source, error) {
-	if o.Files != nil {
-		return openFolder(o)
-	}
-	kind, err := Classify(o.URI)
-	if err != nil {
-		return nil, err
-	}
-	if kind == Folder {
-		return openFolder(o)
-	}
-	return openVideo(o, kind)
-}
-
 // video reads a file, a device or a stream through VideoCapture.
 type video struct {
 	o    Options

@@ -68,6 +68,19 @@ type Source interface {
 	Close() error
 }
 
+// Grabber is a Source that can pass over pictures for less than it costs to make frames of them. All but Close is for the
+// one goroutine that would call Read, which is Grab and Retrieve in one.
+type Grabber interface {
+	Source
+
+	// Grab blocks until the next picture has arrived and notes the moment. It returns what Read would return.
+	Grab(ctx context.Context) error
+
+	// Retrieve makes a frame of the picture that was grabbed last, with Seq and CapturedAt of that Grab. Seq counts
+	// the pictures that were grabbed.
+	Retrieve(dst *Frame) error
+}
+
 // Input is the memory of a model's input tensor and how to fill it.
 type Input struct {
 	Data   []byte // C memory of the session
