@@ -11,6 +11,8 @@ import (
 	"io/fs"
 
 	"github.com/klauspost/compress/zstd"
+
+	"gnomon/third_party/embedded/branches"
 )
 
 // ErrMissing is wrapped by every error about a part that this build does not contain.
@@ -27,7 +29,19 @@ const MaxUnpacked = 256 << 20
 
 // Runtime writes the embedded ONNX Runtime library, unpacked, to w.
 func Runtime(w io.Writer) error {
-	return unpack(w, platform, platformDir+"/libonnxruntime.so.zst", "ONNX Runtime")
+	const what = "ONNX Runtime"
+	name := platformDir + "/libonnxruntime.so.zst"
+	if !branchesEncoded {
+		return unpack(w, platform, name, what)
+	}
+	d := branches.NewWriter(w)
+	if err := unpack(d, platform, name, what); err != nil {
+		return err
+	}
+	if err := d.Close(); err != nil {
+		return fmt.Errorf("unpack %s: %w", what, err)
+	}
+	return nil
 }
 
 // Model returns the default model, an ONNX file in memory, and its manifest in YAML.

@@ -60,7 +60,9 @@ func rules() []rule {
 		{dir: "testdata/gen/...", may: []string{"models", "models/onnx", "config/yamldoc", "engine/detect", "engine/letterbox"}, what: "makes test data"},
 		{dir: "third_party/...", may: []string{"models", "models/onnx", "config/yamldoc"}, what: "tools that build parts"},
 		{dir: "third_party/benchtable", may: []string{"bench", "models", "engine", "engine/detect", "engine/letterbox"}, what: "holds gnomon against its targets"},
-		{dir: "third_party/embedded", what: "the parts inside the binary"},
+		{dir: "third_party/embedded", may: []string{"third_party/embedded/branches"}, what: "the parts inside the binary"},
+		{dir: "third_party/embedded/branches", what: "packs machine code"},
+		{dir: "third_party/embedded/pack", may: []string{"third_party/embedded/branches"}, what: "a tool that builds a part"},
 	}
 }
 
