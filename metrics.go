@@ -310,7 +310,7 @@ func (m *meter) counted(h *host.Snapshot) metrics.Inputs {
 	for _, w := range m.agent.watching() {
 		s := w.stats()
 		in.Sources = append(in.Sources, metrics.SourceInput{
-			Name: w.name, State: w.status().State, Captured: s.Captured, Superseded: s.Dropped, Restarts: m.source(w.name).restarts(),
+			Name: w.name, State: w.status().State, Captured: s.Captured, Dropped: metrics.FrameDrops{Busy: s.Dropped}, Restarts: m.source(w.name).restarts(),
 		})
 	}
 	return in

@@ -30,10 +30,15 @@ type DetectionMessage struct {
 	Source     string    // the name of the camera or file
 	Seq        uint64    // counts the frames of this source
 	CapturedAt time.Time // when the frame was grabbed; left out when zero or beyond the years 0 to 9999
-	PTS        time.Duration
-	Width      int // of the frame, in pixels
-	Height     int // of the frame, in pixels
-	Model      ModelRef
+	// Monotonic is the same moment by a clock that nobody sets, since an origin that holds for all messages with one
+	// BootID; left out when zero.
+	Monotonic time.Duration
+	// Clock says whether something kept the clock right then.
+	Clock  ClockState
+	PTS    time.Duration
+	Width  int // of the frame, in pixels
+	Height int // of the frame, in pixels
+	Model  ModelRef
 
 	// Detections have their boxes in pixels of the frame. They are written in the order given: best first, so that
 	// Limit cuts off the least certain.
@@ -46,6 +51,16 @@ type DetectionMessage struct {
 	Limit int
 }
 
+// ClockState says what is known of the clock of a message.
+type ClockState int8
+
+// The states of a clock.
+const (
+	ClockUnknown ClockState = iota // left out
+	ClockSynced
+	ClockUnsynced
+)
+
 // ModelRef says which model found something.
 type ModelRef struct {
 	Name    string
@@ -57,11 +72,11 @@ type ModelRef struct {
 // if dst has room.
 //
 //	{"schema":"gnomon.detections/1","device":"thing-1","boot_id":"…","source":"street","seq":17,
-//	 "captured_at":"2026-11-22T10:00:00.123456Z","pts_ms":680,"frame":{"width":768,"height":576},
+//	 "captured_at":"2026-11-22T10:00:00.123456Z","monotonic_ms":5012,"clock_synced":true,"pts_ms":680,"frame":{"width":768,"height":576},
 //	 "model":{"name":"nanodet-g","version":"1","sha256":"…"},
 //	 "detections":[{"class_id":0,"label":"person","score":0.87,"box":[12.5,40,88.1,210.4]}]}
 //
-// captured_at is RFC 3339 in UTC with microseconds, pts_ms the frame's position in its stream in whole milliseconds,
+// captured_at is RFC 3339 in UTC with microseconds, monotonic_ms whole milliseconds, pts_ms the frame's position in its stream in whole milliseconds,
 // score has at most 4 decimals, box is x1, y1, x2, y2 in pixels with at most 2 decimals. A detection with a value that
 // is not finite is left out. "omitted":n follows the detections if n of them, at least 1, were left out for that
 // reason or because of Limit. Strings that are not valid UTF-8 have U+FFFD in place of each offending byte.
@@ -78,6 +93,12 @@ func (m *DetectionMessage) AppendJSON(dst []byte) []byte {
 	dst = strconv.AppendUint(append(dst, `,"seq":`...), m.Seq, 10)
 	if representable(m.CapturedAt) {
 		dst = appendTime(append(dst, `,"captured_at":`...), m.CapturedAt)
+	}
+	if m.Monotonic != 0 {
+		dst = strconv.AppendInt(append(dst, `,"monotonic_ms":`...), m.Monotonic.Milliseconds(), 10)
+	}
+	if m.Clock != ClockUnknown {
+		dst = strconv.AppendBool(append(dst, `,"clock_synced":`...), m.Clock == ClockSynced)
 	}
 	dst = strconv.AppendInt(append(dst, `,"pts_ms":`...), m.PTS.Round(time.Millisecond).Milliseconds(), 10)
 	dst = strconv.AppendInt(append(dst, `,"frame":{"width":`...), int64(m.Width), 10)

@@ -23,6 +23,8 @@ type (
 		Source     string          `json:"source"`
 		Seq        uint64          `json:"seq"`
 		CapturedAt *string         `json:"captured_at"`
+		Monotonic  *int64          `json:"monotonic_ms"`
+		Synced     *bool           `json:"clock_synced"`
 		PTSMs      int64           `json:"pts_ms"`
 		Frame      readFrame       `json:"frame"`
 		Model      readModel       `json:"model"`
@@ -65,7 +67,8 @@ func example() DetectionMessage {
 	return DetectionMessage{
 		Device: "thing-1", BootID: "5f0c", Source: "street", Seq: 17,
 		CapturedAt: time.Date(2026, 11, 22, 11, 0, 0, 123456789, time.FixedZone("CET", 3600)),
-		PTS:        680 * time.Millisecond, Width: 768, Height: 576,
+		Monotonic:  5012345 * time.Microsecond, Clock: ClockUnsynced,
+		PTS: 680 * time.Millisecond, Width: 768, Height: 576,
 		Model:  ModelRef{Name: "nanodet-g", Version: "1", SHA256: "ab12"},
 		Labels: []string{"person", "bicycle"},
 		Detections: []detect.Detection{
@@ -78,7 +81,7 @@ func example() DetectionMessage {
 func TestDetectionMessageBytes(t *testing.T) {
 	m := example()
 	const want = `{"schema":"gnomon.detections/1","device":"thing-1","boot_id":"5f0c","source":"street","seq":17,` +
-		`"captured_at":"2026-11-22T10:00:00.123456Z","pts_ms":680,"frame":{"width":768,"height":576},` +
+		`"captured_at":"2026-11-22T10:00:00.123456Z","monotonic_ms":5012,"clock_synced":false,"pts_ms":680,"frame":{"width":768,"height":576},` +
 		`"model":{"name":"nanodet-g","version":"1","sha256":"ab12"},"detections":[` +
 		`{"class_id":0,"label":"person","score":0.87,"box":[12.5,40,88.1,210.4]},` +
 		`{"class_id":7,"label":"","score":0,"box":[0,1,768,576]}]}`
@@ -93,6 +96,7 @@ func TestDetectionMessageBytes(t *testing.T) {
 func TestDetectionMessageWithoutDevice(t *testing.T) {
 	m := example()
 	m.Device, m.BootID, m.CapturedAt, m.Detections = "", "", time.Time{}, nil
+	m.Monotonic, m.Clock = 0, ClockUnknown
 	const want = `{"schema":"gnomon.detections/1","source":"street","seq":17,"pts_ms":680,` +
 		`"frame":{"width":768,"height":576},"model":{"name":"nanodet-g","version":"1","sha256":"ab12"},"detections":[]}`
 	if got := string(m.AppendJSON(nil)); got != want {

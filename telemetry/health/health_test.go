@@ -98,6 +98,24 @@ func TestRules(t *testing.T) {
 			[]health.Code{health.NoSource, health.SourceFailed, health.SourceRetrying},
 			"none of 2",
 		},
+		"frozen": {
+			func(in *health.Inputs) { in.Sources[0].Frozen = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) },
+			0, 30 * time.Second, health.Degraded,
+			[]health.Code{health.PictureFrozen},
+			"does not change",
+		},
+		"black": {
+			func(in *health.Inputs) { in.Sources[0].Black = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) },
+			0, 30 * time.Second, health.Degraded,
+			[]health.Code{health.PictureBlack},
+			"lens",
+		},
+		"away, black before": {
+			func(in *health.Inputs) {
+				in.Sources[0].Black, in.Sources[0].State = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), health.Ended
+			},
+			0, 0, health.OK, nil, "",
+		},
 		"file at its end": {func(in *health.Inputs) { in.Sources[0].State = health.Ended }, 0, 0, health.OK, nil, ""},
 		"model fails": {
 			func(in *health.Inputs) { in.Sources[1].Failed = 5 },

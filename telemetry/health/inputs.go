@@ -25,6 +25,8 @@ type Source struct {
 	// Frames and Failed are counted over the last minutes: those taken through the model, and those of them that it failed
 	// on.
 	Frames, Failed uint64
+	// The picture of a source that runs has been the same, or black, for as long as is too long; zero: it is neither.
+	Frozen, Black time.Time
 }
 
 // SourceState is what a source is doing.

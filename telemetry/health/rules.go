@@ -17,6 +17,8 @@ const (
 	SourceRetrying      Code = "source_retrying"      // a source is away
 	SourceFailed        Code = "source_failed"        // a source is given up
 	SourceSilent        Code = "source_silent"        // a source is there and delivers nothing
+	PictureFrozen       Code = "picture_frozen"       // a source delivers one picture again and again
+	PictureBlack        Code = "picture_black"        // a source delivers black pictures
 	ModelFailing        Code = "model_failing"        // a model fails on frames of a source
 	ModelRefused        Code = "model_refused"        // the wanted model cannot be used
 	ModelRolledBack     Code = "model_rolled_back"    // the wanted model was taken back
@@ -158,6 +160,10 @@ func (l *findings) sources(all []Source, now time.Time) {
 		case s.State == Running && !s.Last.IsZero():
 			delivering++
 		}
+		if s.State == Running {
+			l.picture(PictureFrozen, &s, s.Frozen, "the picture does not change at all; is the camera hung?", now)
+			l.picture(PictureBlack, &s, s.Black, "the picture is black; is the lens covered, or the light off?", now)
+		}
 		if s.Frames < leastFrames {
 			continue
 		}
@@ -175,6 +181,13 @@ func (l *findings) sources(all []Source, now time.Time) {
 		l.add(NoSource, "", Failed, fmt.Sprintf("none of %d sources delivers", wanted))
 	}
 	l.between(ModelBroken, "", Failed, judged > 0 && broken == judged, judged > 0 && notBroken == 0, "the models fail on every frame of every source")
+}
+
+// picture adds what is wrong with the pictures of a source since a moment; zero: nothing.
+func (l *findings) picture(code Code, s *Source, since time.Time, message string, now time.Time) {
+	if !since.IsZero() {
+		l.add(code, s.Name, Degraded, fmt.Sprintf("for %v %s", now.Sub(since).Round(time.Second), message))
+	}
 }
 
 func (l *findings) slots(all []Slot) {

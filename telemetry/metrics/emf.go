@@ -113,7 +113,7 @@ func (s *SourceSnapshot) metrics() metrics {
 	var m metrics
 	m.add("FramesPerSecond", unitRate, s.FPS)
 	m.add("Frames", unitCount, float64(s.Frames))
-	m.add("FramesDropped", unitCount, float64(s.Dropped.Superseded))
+	m.add("FramesDropped", unitCount, float64(s.Dropped.Lost()))
 	m.add("MessagesUnsent", unitCount, float64(s.Dropped.Unsent))
 	m.add("FramesFailed", unitCount, float64(s.Failed.Sum()))
 	m.add("Detections", unitCount, float64(s.Detections))

@@ -92,6 +92,11 @@ func (t *text) agent(in *Inputs) {
 		}
 	}
 	t.family("gnomon_agent_restarts_total", counter, "Starts of the agent after the first one, where they are known.").count(in.Restarts)
+	if in.Process != nil {
+		t.family("gnomon_goroutines", gauge, "Goroutines of the agent.").count(in.Process.Goroutines)
+		t.family("gnomon_open_mats", gauge, "Pictures of OpenCV that the agent holds.").count(in.Process.Mats)
+		t.family("gnomon_abandoned_readers", gauge, "Cameras that do not come back from being read and were left behind.").count(in.Process.Abandoned)
+	}
 	t.family("gnomon_model_swaps_total", counter, "Models exchanged.").count(in.Swaps)
 	t.family("gnomon_model_roll_backs_total", counter, "Models that were taken back after they had run.").count(in.RollBacks)
 	if l := in.Link; l != nil {
@@ -141,10 +146,16 @@ func (t *text) frames(all []exposed) {
 	each("gnomon_frames_captured_total", counter, "Frames that the source delivered.", told(func(s *SourceInput) float64 { return float64(s.Captured) }))
 	each("gnomon_frames_processed_total", counter, "Frames taken through the model.", func(e *exposed) *float64 { return toFloat(&e.frames) })
 	each("gnomon_frames_per_second", gauge, "Frames taken through the model each second, in the last window.", func(e *exposed) *float64 { return e.fps })
-	dropped := t.family("gnomon_frames_dropped_total", counter, "Frames whose result reaches nobody: superseded by a newer one, or unsent because too many messages waited.")
+	dropped := t.family("gnomon_frames_dropped_total", counter, "Frames whose result reaches nobody: the model was busy or they had become stale, they were too many (paced) or nothing had moved (still), or their message was unsent because too many waited.")
 	for _, e := range all {
 		if e.input != nil {
-			dropped.count(e.input.Superseded, label{"source", e.name}, label{"cause", "superseded"})
+			d := &e.input.Dropped
+			for _, c := range [...]struct {
+				cause string
+				n     uint64
+			}{{"busy", d.Busy}, {"stale", d.Stale}, {"paced", d.Paced}, {"still", d.Still}} {
+				dropped.count(c.n, label{"source", e.name}, label{"cause", c.cause})
+			}
 		}
 		dropped.count(e.unsent, label{"source", e.name}, label{"cause", "unsent"})
 	}

@@ -34,6 +34,7 @@ type message struct {
 	Models         modelTotals       `json:"models"`
 	Link           *Link             `json:"mqtt,omitempty"`
 	Spool          *Spool            `json:"spool,omitempty"`
+	Process        *Process          `json:"process,omitempty"`
 	Host           *host.Snapshot    `json:"host,omitempty"`
 	Sources        []json.RawMessage `json:"sources"`
 	OmittedSources int               `json:"omitted_sources,omitempty"`
@@ -134,7 +135,7 @@ func (s *Snapshot) encode(d detail, sources []json.RawMessage) ([]byte, error) {
 	out, err := json.Marshal(message{
 		Schema: Schema, Device: s.Device, BootID: s.BootID, Source: AgentSource, Seq: s.Seq,
 		Time: s.Time.UTC().Format(timeLayout), WindowS: round(s.Window.Seconds(), 3), Health: in.Health,
-		Models: modelTotals{in.Swaps, in.RollBacks, in.Restarts}, Link: in.Link, Spool: in.Spool, Host: shorter(in.Host, d.entries),
+		Models: modelTotals{in.Swaps, in.RollBacks, in.Restarts}, Link: in.Link, Spool: in.Spool, Process: in.Process, Host: shorter(in.Host, d.entries),
 		Sources: sources, OmittedSources: len(s.Sources) - len(sources),
 	})
 	if err != nil {

@@ -73,7 +73,7 @@ func scene(t testing.TB) (*Registry, *clock, *Snapshot) {
 
 func inputs() Inputs {
 	return Inputs{
-		Sources: []SourceInput{{Name: "street", State: "running", Captured: 30, Superseded: 3, Restarts: 1}, {Name: "yard", State: "retrying"}},
+		Sources: []SourceInput{{Name: "street", State: "running", Captured: 30, Dropped: FrameDrops{Busy: 3, Paced: 4}, Restarts: 1}, {Name: "yard", State: "retrying"}},
 		Swaps:   2, RollBacks: 1, Health: "degraded",
 		Link:  &Link{Connected: true, Published: 50, Acked: 48, Queued: 1, InFlight: 1, Reconnects: 2},
 		Spool: &Spool{Bytes: 1000, MaxBytes: 5000, Classes: []SpoolClass{{Name: "events", Records: 1, Bytes: 100}, {Name: "logs", Dropped: 4}}},
@@ -99,7 +99,7 @@ func TestSnapshot(t *testing.T) {
 	s.Models = nil
 	q := func(n uint64, ms float64) *Quantiles { return &Quantiles{n, ms, ms, ms} }
 	if d := cmp.Diff(SourceSnapshot{
-		Name: "street", State: "running", FPS: 1.35, Captured: 30, Frames: 27, Dropped: Drops{3, 1}, Failed: Failures{1, 1, 2}, Detections: 62,
+		Name: "street", State: "running", FPS: 1.35, Captured: 30, Frames: 27, Dropped: Drops{FrameDrops{Busy: 3, Paced: 4}, 1}, Failed: Failures{1, 1, 2}, Detections: 62,
 		Latency: Latencies{q(27, 9.984), q(27, 2.016), q(27, 19.968), q(27, 1.008), q(27, 33.792)},
 		Totals:  Totals{Captured: 30, Frames: 27, Dropped: 3, Failed: 4, Detections: 62, Restarts: 1},
 	}, s); d != "" {
@@ -119,7 +119,7 @@ func TestSnapshot(t *testing.T) {
 	o.Model.SHA256 = strings.Repeat("f", 64)
 	r.Source("street").Observe(o)
 	s = r.Snapshot(inputs()).Sources[0]
-	if s.Frames != 2 || s.Captured != 0 || s.Dropped.Superseded != 0 || s.Totals.Frames != 29 || len(s.Models) != 2 {
+	if s.Frames != 2 || s.Captured != 0 || s.Dropped.Busy != 0 || s.Totals.Frames != 29 || len(s.Models) != 2 {
 		t.Fatalf("%+v", s)
 	}
 	if a, b := s.Models[0], s.Models[1]; a.Frames != 1 || a.Classes[0].Count != 1 || b.Frames != 1 || b.Classes[0].Count != 2 || b.SHA256 != o.Model.SHA256 {

@@ -15,16 +15,40 @@ type Inputs struct {
 	Health    string // ok, degraded, failed; empty: not known
 	Link      *Link
 	Spool     *Spool
+	Process   *Process
 	Host      *host.Snapshot
+}
+
+// Process is what the agent holds, which must not grow for ever.
+type Process struct {
+	Goroutines uint64 `json:"goroutines"`
+	Mats       uint64 `json:"open_mats"`         // pictures of OpenCV
+	Abandoned  uint64 `json:"abandoned_readers"` // of cameras, that do not come back from a native call
 }
 
 // SourceInput is what the pipelines of one source count.
 type SourceInput struct {
-	Name       string
-	State      string // in a word: running, retrying, ended
-	Captured   uint64 // frames delivered
-	Superseded uint64 // of these, replaced by a newer one before the model was free
-	Restarts   uint64 // times that the source was opened again
+	Name     string
+	State    string // in a word: running, retrying, ended
+	Captured uint64 // frames delivered
+	Dropped  FrameDrops
+	Restarts uint64 // times that the source was opened again
+}
+
+// FrameDrops are frames that were not looked at, by cause.
+type FrameDrops struct {
+	Busy  uint64 `json:"busy"`  // a newer one came before the model was free
+	Stale uint64 `json:"stale"` // too old when the model was free
+	Paced uint64 `json:"paced"` // more a second than are wanted
+	Still uint64 `json:"still"` // nothing had moved
+}
+
+// Lost are those that would have been looked at.
+func (d FrameDrops) Lost() uint64 { return d.Busy + d.Stale }
+
+// since is what was dropped after before.
+func (d FrameDrops) since(before FrameDrops) FrameDrops {
+	return FrameDrops{since(d.Busy, before.Busy), since(d.Stale, before.Stale), since(d.Paced, before.Paced), since(d.Still, before.Still)}
 }
 
 // Link is the connection to the broker.
@@ -81,8 +105,8 @@ type SourceSnapshot struct {
 
 // Drops are frames and messages that were given up, by cause.
 type Drops struct {
-	Superseded uint64 `json:"superseded"` // frames: a newer one came before the model was free
-	Unsent     uint64 `json:"unsent"`     // messages: no room to wait for the connection, or too large
+	FrameDrops
+	Unsent uint64 `json:"unsent"` // messages: no room to wait for the connection, or too large
 }
 
 // Failures are frames that the model failed on, by cause.

@@ -55,7 +55,8 @@ func TestText(t *testing.T) {
 	for _, line := range []string{
 		`gnomon_agent_info{version="1.2"} 1`,
 		`gnomon_frames_processed_total{source="street"} 17281`,
-		`gnomon_frames_dropped_total{source="street",cause="superseded"} 3`,
+		`gnomon_frames_dropped_total{source="street",cause="busy"} 3`,
+		`gnomon_frames_dropped_total{source="street",cause="paced"} 4`,
 		`gnomon_stage_duration_seconds_bucket{source="street",stage="infer",le="0.016384"} 0`,
 		`gnomon_stage_duration_seconds_bucket{source="street",stage="infer",le="0.032768"} 17281`,
 		`gnomon_stage_duration_seconds_count{source="street",stage="publish"} 17281`,

@@ -120,13 +120,11 @@ func difference(name string, window time.Duration, before, after sourceCounts, m
 	out := SourceSnapshot{
 		Name: name, State: after.input.State, Frames: frames, FPS: round(float64(frames)/window.Seconds(), 2),
 		Captured: since(after.input.Captured, before.input.Captured),
-		Dropped: Drops{
-			Superseded: since(after.input.Superseded, before.input.Superseded), Unsent: after.unsent - before.unsent,
-		},
-		Failed: failures(after.failures).less(failures(before.failures)), Detections: after.found - before.found,
+		Dropped:  Drops{FrameDrops: after.input.Dropped.since(before.input.Dropped), Unsent: after.unsent - before.unsent},
+		Failed:   failures(after.failures).less(failures(before.failures)), Detections: after.found - before.found,
 		Models: models,
 		Totals: Totals{
-			Captured: after.input.Captured, Frames: after.frames, Dropped: after.input.Superseded,
+			Captured: after.input.Captured, Frames: after.frames, Dropped: after.input.Dropped.Lost(),
 			Failed: failures(after.failures).Sum(), Detections: after.found, Restarts: after.input.Restarts,
 		},
 	}
