@@ -109,7 +109,7 @@ func TestDetectionMessageDecoded(t *testing.T) {
 	str := func(s string) *string { return &s }
 	want := readMessage{
 		Schema: DetectionSchema, Device: str("thing-1"), BootID: str("5f0c"), Source: "street", Seq: 17,
-		CapturedAt: str("2026-11-22T10:00:00.123456Z"), PTSMs: 680, Frame: readFrame{768, 576},
+		CapturedAt: str("2026-11-22T10:00:00.123456Z"), Monotonic: new(int64(5012)), Synced: new(false), PTSMs: 680, Frame: readFrame{768, 576},
 		Model: readModel{"nanodet-g", "1", "ab12"},
 		Detections: []readDetection{
 			{ClassID: 0, Label: "person", Score: 0.87, Box: [4]float64{12.5, 40, 88.1, 210.4}},

@@ -98,6 +98,7 @@ func TestRules(t *testing.T) {
 			[]health.Code{health.NoSource, health.SourceFailed, health.SourceRetrying},
 			"none of 2",
 		},
+		"safe mode": {func(in *health.Inputs) { in.SafeMode = true }, 0, 0, health.Degraded, []health.Code{health.SafeMode}, "again and again"},
 		"frozen": {
 			func(in *health.Inputs) { in.Sources[0].Frozen = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) },
 			0, 30 * time.Second, health.Degraded,

@@ -4,6 +4,7 @@ import "time"
 
 // Inputs is what others see. What is nil or zero is not known, and not judged.
 type Inputs struct {
+	SafeMode    bool // it crashed again and again, and runs with what is known to work
 	Sources     []Source
 	Slots       []Slot
 	Connection  *Connection

@@ -22,6 +22,7 @@ const (
 	ModelFailing        Code = "model_failing"        // a model fails on frames of a source
 	ModelRefused        Code = "model_refused"        // the wanted model cannot be used
 	ModelRolledBack     Code = "model_rolled_back"    // the wanted model was taken back
+	SafeMode            Code = "safe_mode"            // the agent has crashed again and again
 	Disconnected        Code = "disconnected"         // there is no connection to the broker
 	SpoolDropping       Code = "spool_dropping"       // messages are being lost
 	SpoolNearFull       Code = "spool_near_full"      // messages will be lost
@@ -84,7 +85,7 @@ func (c Code) patience() (in, out time.Duration) {
 		return 10 * time.Second, 2 * time.Minute
 	case MemoryLow:
 		return 30 * time.Second, 2 * time.Minute
-	case SourceFailed, ModelRefused, ModelRolledBack, CertificateEnded, CertificateEnds: // these are decisions, or a date
+	case SafeMode, SourceFailed, ModelRefused, ModelRolledBack, CertificateEnded, CertificateEnds: // these are decisions, or a date
 		return 0, 0
 	default:
 		return 0, 30 * time.Second
@@ -104,6 +105,9 @@ type finding struct {
 // look applies the rules. It returns what holds, or is not over if it held before.
 func (m *Monitor) look(in *Inputs, now time.Time) []finding {
 	l := &findings{}
+	if in.SafeMode {
+		l.add(SafeMode, "", Degraded, "the agent has crashed again and again: it runs on the processor, and without settings from the cloud")
+	}
 	l.sources(in.Sources, now)
 	l.slots(in.Slots)
 	if c := in.Connection; c != nil && !c.Connected {

@@ -25,7 +25,8 @@ func Encode(code []byte) { convert(code, 0, 1) }
 
 // convert works through code, which begins at position at of the file, and returns how many bytes are done: all but
 // those at the end that may begin an instruction. Encoding and decoding come to the same decisions: the byte before a
-// displacement is never changed, and a displacement that is changed stays within the reach.
+// displacement is never changed, a displacement that is changed stays within the reach, and one that is not is passed over
+// as a whole.
 func convert(code []byte, at, sign int) (done int) {
 	i := 0
 	for i+length <= len(code) {
@@ -36,7 +37,7 @@ func convert(code []byte, at, sign int) (done int) {
 		field := code[i+1 : i+length]
 		v := int32(binary.LittleEndian.Uint32(field)) //nolint:gosec // the bits are what is wanted
 		if v < -half || v >= half {
-			i++
+			i += length // nothing within it is changed either: decoding must see the same displacement
 			continue
 		}
 		v += int32(sign * (at + i + length))            //nolint:gosec // modulo 2^targetBits in the end

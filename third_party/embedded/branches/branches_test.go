@@ -28,6 +28,7 @@ func decode(t *testing.T, code []byte, n int) []byte {
 func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte{0xe8, 0xe8, 0xe9, 0, 0, 0xff, 0xe8, 0xff, 0xff, 0xff, 0xff, 0xe9, 1}, 3)
 	f.Add([]byte{0xe8, 0xff, 0xff, 0xff, 0x01, 0xe8, 0, 0, 0, 0xfe, 0xe8, 0xff, 0xff, 0xff, 0xfd}, 1)
+	f.Add([]byte{0xe8, 0x00, 0xe8, 0x00, 0x7f, 0x00, 0x00, 0x00, 0x00}, 9) // an instruction inside one that is out of reach
 	f.Fuzz(func(t *testing.T, code []byte, n int) {
 		packed := bytes.Clone(code)
 		Encode(packed)
@@ -62,6 +63,23 @@ func TestCallsLookAlike(t *testing.T) {
 	}
 	if got := decode(t, code, 100_000); !bytes.Equal(got, before) {
 		t.Error("decoded, it is another")
+	}
+}
+
+// Bytes at random, most of which look like instructions, near and far.
+func TestRoundTripOfMany(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	of := []byte{0xe8, 0xe9, 0x00, 0xff, 0x01, 0xfe, 0x02, 0x7f}
+	for range 20_000 {
+		code := make([]byte, r.UintN(200))
+		for i := range code {
+			code[i] = of[r.UintN(uint(len(of)))]
+		}
+		packed := bytes.Clone(code)
+		Encode(packed)
+		if got := decode(t, packed, 1+int(r.UintN(50))); !bytes.Equal(got, code) {
+			t.Fatalf("%x became %x", code, got)
+		}
 	}
 }
 

@@ -146,7 +146,7 @@ func TestCheck(t *testing.T) {
 				"third_party/tool/main.go":  source("main", "gnomon/models"),
 				"models/m.go":               source("models"),
 			},
-			want: []string{"third_party/embedded imports gnomon/models (third_party/embedded/e.go:3): third_party/embedded may import nothing of ours (the parts inside the binary)" + archDocs},
+			want: []string{"third_party/embedded imports gnomon/models (third_party/embedded/e.go:3): third_party/embedded may import only third_party/embedded/branches (the parts inside the binary)" + archDocs},
 		},
 		{
 			name:  "cgo where it may not be",
