@@ -17,16 +17,16 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -extldflags "-Wl,--exclude-libs,ALL -Wl,--gc-sections"
 
 # Packages without cgo: they are tested once more with CGO_ENABLED=0 (docs/architecture.md, "Pure packages").
-PURE := ./engine ./engine/letterbox ./engine/detect ./config/... ./models/... ./shadow ./cloud ./telemetry/... ./devcloud/... \
-	./bench/... 	./third_party/... ./testdata/gen
+PURE := ./engine ./engine/letterbox ./engine/detect ./engine/scene ./camera/child ./camera/reach ./camera/testcard ./camera/v4l2 \
+	./config/... ./models/... ./shadow ./cloud/... ./telemetry/... ./supervise ./doctor ./devcloud/... ./bench/... ./third_party/... ./testdata/gen
 
 # What `make test` passes to go test, e.g. make test TESTFLAGS='-run Detect -v'.
 TESTFLAGS ?=
 
 # Tests that need something skip without it; where the Makefile has made it, its absence is a failure.
-REQUIRE := GNOMON_REQUIRE_MOSQUITTO=1 GNOMON_REQUIRE_PARTS=1
+REQUIRE := GNOMON_REQUIRE_MOSQUITTO=1 GNOMON_REQUIRE_PARTS=1 GNOMON_REQUIRE_CAMERAS=1
 
-.PHONY: help native test-packages build run test test-pure test-arm64 test-bare test-binary test-cache test-interop lint fmt bench gpu-test clean
+.PHONY: help native test-packages build run test test-pure test-arm64 test-bare test-binary test-cache test-interop lint fmt bench soak soak-month gpu-test clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,13 @@ fmt: native ## format the Go sources
 
 bench: build ## gnomon against its targets and other programs: BENCH_MODELS=DIR names models, BENCHFLAGS=--help lists flags
 	@. $(ENV) && third_party/bench.sh $(BENCHFLAGS)
+
+SOAK ?= 1h
+soak: build test-packages ## an hour (SOAK=3m) with cameras that go away, cuts and exchanges of models; .native/soak.html
+	@mkdir -p .native && GOFLAGS= CGO_ENABLED=0 go run ./bench/soak --gnomon bin/gnomon --duration $(SOAK) --html .native/soak.html
+
+soak-month: ## thirty days of the agent's parts on a clock of their own
+	@GOFLAGS= CGO_ENABLED=0 GNOMON_SOAK_DAYS=30 go test -count=1 -v -timeout 45m -run TestMonth ./bench/soak/month
 
 gpu-test: native ## checks that need an NVIDIA GPU and GNOMON_GPU_LIBRARY, a GPU build of ONNX Runtime; skips with a reason
 	@. $(ENV) && go test -count=1 -run '^TestGPU$$' -v ./engine/ort

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,9 +41,8 @@ type agent struct {
 	lanes    lanes
 	follower *follower // nil: no shadow
 	rotation *rotation // nil: the certificate is not exchanged
-
-	mu       sync.Mutex // guards watchers against the status, which starts before them
-	watchers []*watcher
+	crew     *crew
+	over     *supervision
 }
 
 // newIdentity is who this process is.
@@ -58,8 +56,8 @@ func newIdentity(cfg *config.Config) (identity, error) {
 
 // newAgent makes the connection, which does not connect yet, and what needs it. The settings, the reporting and the log
 // stay the caller's to end.
-func newAgent(settings *fleetSettings, cfg *config.Config, telling *reporting, level zap.AtomicLevel, log *zap.Logger) (*agent, error) {
-	a := &agent{cfg: cfg, log: log, level: level, ident: telling.ident, settings: settings, telling: telling}
+func newAgent(settings *fleetSettings, cfg *config.Config, telling *reporting, level zap.AtomicLevel, over *supervision, log *zap.Logger) (*agent, error) {
+	a := &agent{cfg: cfg, log: log, level: level, ident: telling.ident, settings: settings, telling: telling, crew: newCrew(log), over: over}
 	var err error
 	if a.rotation, err = newRotation(a); err != nil {
 		return nil, err
@@ -129,28 +127,20 @@ func (a *agent) load(ctx context.Context, rt *ort.Runtime) error {
 	return nil
 }
 
-// watch makes a watcher for every source that is enabled.
-func (a *agent) watch(ctx context.Context) error {
-	var ws []*watcher
-	names := a.enabled()
-	if a.follower != nil { // any of them may be enabled through the shadow
-		names = slices.Sorted(maps.Keys(a.cfg.Sources))
+// watch makes a watcher for every source. Those that are disabled do nothing until they are switched on.
+func (a *agent) watch() error {
+	if len(a.enabled()) == 0 && a.follower == nil {
+		return usage("no source is enabled; add one under sources")
 	}
-	for _, name := range names {
-		w, err := newWatcher(name, a)
+	for name, src := range a.cfg.Sources {
+		w, err := newWatcher(name, src, a, a.cfg)
 		if err != nil {
 			return err
 		}
-		ws = append(ws, w)
+		a.crew.add(w)
 	}
-	if len(ws) == 0 {
-		return usage("no source is enabled; add one under sources")
-	}
-	a.mu.Lock()
-	a.watchers = ws
-	a.mu.Unlock()
 	if a.follower != nil {
-		a.follower.resume(ctx)
+		a.follower.resume()
 	}
 	return nil
 }
@@ -170,47 +160,20 @@ func (a *agent) enabled() []string {
 // run watches all sources until they have ended or ctx is cancelled. Then frames in work are finished, or after a
 // while interrupted, and a source that does not come back is left behind.
 func (a *agent) run(ctx context.Context) error {
-	results := make(chan error, len(a.watchers))
-	for _, w := range a.watchers {
-		go func() { results <- w.run(ctx) }()
-	}
 	interrupt := context.AfterFunc(ctx, func() {
 		time.AfterFunc(interruptAfter, a.slots.interrupt)
 	})
 	defer interrupt()
-	var errs []error
-	var patience <-chan time.Time
-	done := ctx.Done()
-	for range a.watchers {
-		for waiting := true; waiting; {
-			select {
-			case err := <-results:
-				errs = append(errs, err)
-				waiting = false
-			case <-done:
-				done, patience = nil, time.After(abandonAfter)
-			case <-patience:
-				a.log.Warn("a source does not answer; leaving without it")
-				return errors.Join(errs...)
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return a.crew.run(ctx)
 }
 
-// watching are the watchers, which never change once made.
-func (a *agent) watching() []*watcher {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.watchers
-}
+// watching are the watchers of now, by name.
+func (a *agent) watching() []*watcher { return a.crew.all() }
 
 // status is the sources' part of the status message.
 func (a *agent) status() map[string]telemetry.SourceStatus {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	out := map[string]telemetry.SourceStatus{}
-	for _, w := range a.watchers {
+	for _, w := range a.watching() {
 		st := w.status()
 		st.Error = a.telling.secret.Text(st.Error)
 		out[w.name] = st

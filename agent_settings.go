@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"slices"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -57,29 +56,7 @@ func (a *agent) applySettings(ctx context.Context, cfg *config.Config, names []s
 			failed[name] = a.telling.apply(name, &cfg.Telemetry)
 		}
 	}
-	rebased := false
-	for _, w := range a.watching() {
-		src, known := cfg.Sources[w.name]
-		if !known {
-			continue
-		}
-		w.publish(src.Publish, cfg.MQTT.Publish)
-		before, after := w.configured(), a.possible(w, configured(src), names, failed)
-		if before.equal(after) {
-			continue
-		}
-		w.reconfigure(after)
-		rebased = true
-		if a.follower == nil {
-			if err := w.apply(ctx, after); err != nil {
-				w.reconfigure(before)
-				failed[yamldoc.Key("sources", w.name)+".score_threshold"] = err
-			}
-		}
-	}
-	if rebased && a.follower != nil {
-		a.follower.rebase()
-	}
+	a.applySources(ctx, cfg, names, failed)
 	for name, err := range failed {
 		if err == nil {
 			delete(failed, name)
@@ -88,32 +65,59 @@ func (a *agent) applySettings(ctx context.Context, cfg *config.Config, names []s
 	return failed
 }
 
-// possible is what of the wanted settings of a source can be had now. For the rest it notes in failed that a new start is
-// needed: without a shadow sources are not switched, and slots are made at the start.
-func (a *agent) possible(w *watcher, want settings, names []string, failed map[string]error) settings {
-	now, key := w.configured(), yamldoc.Key("sources", w.name)
-	later := func(name string) {
-		if name = key + name; slices.Contains(names, name) {
-			failed[name] = errNextStart
+// applySources makes the watchers those that the configuration wants: some go, some come, some change. What goes wrong
+// with one is noted in failed under all its names and stops no other.
+func (a *agent) applySources(ctx context.Context, cfg *config.Config, names []string, failed map[string]error) {
+	a.telling.secret.Add(secretsOf(cfg)...)
+	fail := func(source string, err error) {
+		for _, name := range names {
+			if err != nil && ofSource(name, source) {
+				failed[name] = err
+			}
 		}
 	}
-	if want.Slot != now.Slot && (a.follower == nil || a.slots.byName[want.Slot] == nil) {
-		want.Slot = now.Slot
-		later(".slot")
+	for _, w := range a.watching() {
+		src, wanted := cfg.Sources[w.name]
+		switch {
+		case !wanted:
+			a.crew.remove(w.name)
+			fail(w.name, a.slots.forget(ctx, w.name, w.source()))
+		case a.slots.byName[src.SlotName()] == nil:
+			fail(w.name, errNextStart)
+			w.publish(w.source().Publish, cfg.MQTT.Publish)
+		default:
+			w.publish(src.Publish, cfg.MQTT.Publish)
+			again, err := w.apply(ctx, src)
+			fail(w.name, err)
+			if again {
+				a.crew.again(w)
+			}
+		}
 	}
-	if want.Enabled != now.Enabled && a.follower == nil {
-		want.Enabled = now.Enabled
-		later(".enabled")
+	for name, src := range cfg.Sources {
+		if a.crew.find(name) == nil {
+			fail(name, a.addSource(ctx, name, src, cfg))
+		}
 	}
-	return want
 }
 
-// rebase has the desired sources applied anew.
-func (f *follower) rebase() {
-	select {
-	case f.rebased <- struct{}{}:
-	default:
+// addSource makes a watcher for a source and takes it in.
+func (a *agent) addSource(ctx context.Context, name string, src config.Source, cfg *config.Config) error {
+	p := a.slots.byName[src.SlotName()]
+	if p == nil { // slots are made at the start
+		return errNextStart
 	}
+	w, err := newWatcher(name, src, a, cfg)
+	if err != nil {
+		return err
+	}
+	if src.Enabled {
+		if err := p.want(ctx, name, src.ScoreThreshold); err != nil {
+			return err
+		}
+	}
+	a.crew.add(w)
+	return nil
 }
 
 // keepSettings applies what the cloud says until ctx ends.

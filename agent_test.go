@@ -147,7 +147,14 @@ type running struct {
 
 func start(t *testing.T, args ...string) *running {
 	t.Helper()
+	return startWith(t, nil, args...)
+}
+
+// startWith is start with more in the environment.
+func startWith(t *testing.T, env []string, args ...string) *running {
+	t.Helper()
 	c := command(t, args...)
+	c.Env = append(c.Env, env...)
 	r := &running{t: t, lines: make(chan string, 10000)}
 	pr, pw := io.Pipe()
 	c.Stdout, c.Stderr = io.MultiWriter(pw, lockedWriter{&r.mu, &r.stdout}), pw
@@ -229,7 +236,7 @@ func TestAgentWithMosquitto(t *testing.T) {
 		t.Errorf("topic %s", topic)
 	}
 	m := parseMessage(t, []byte(payload))
-	if m.Schema != "gnomon.detections/1" || m.Device != "thing-1" || m.Source != "street" || !bootID.MatchString(m.BootID) || !capturedAt.MatchString(m.CapturedAt) || len(m.Model.SHA256) != 64 || m.Frame.Width != 768 {
+	if m.Schema != "gnomon.detections/1" || m.Device != "thing-1" || m.Source != "street" || !bootID.MatchString(m.BootID) || !capturedAt.MatchString(m.CapturedAt) || len(m.Model.SHA256) != 64 || m.Frame.Width != 768 || m.Monotonic <= 0 || m.Synced == nil {
 		t.Errorf("message %s", payload)
 	}
 	at, err := time.Parse(time.RFC3339Nano, m.CapturedAt)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"gnomon/bench"
@@ -23,6 +22,9 @@ const (
 	defaultCameras, maxCameras = 16, 256 // each holds some decoded frames
 	defaultCameraFPS, maxFPS   = 5, 120
 	defaultStep, minStep       = 10 * time.Second, time.Second
+	// minSoak is the shortest soak, of which a third is the beginning and a third the end: enough frames for a 99th
+	// percentile of a slow model.
+	minSoak = 6 * time.Second
 )
 
 // camerasBench measures how cost and fairness grow with the number of cameras.
@@ -30,9 +32,11 @@ type camerasBench struct {
 	flags          modelFlags
 	from, to       int
 	fps            float64
-	duration       time.Duration
+	duration, soak time.Duration
 	source, broker string
-	json           bool
+	rss, json      bool
+
+	runs runClock
 }
 
 func benchCamerasCommand() *cobra.Command {
@@ -42,8 +46,10 @@ func benchCamerasCommand() *cobra.Command {
 		Short: "See how cost and fairness grow with the number of cameras",
 		Long: "Watch 1, 2, 4, … cameras at once with one model and print how many frames each gets, how old results are and\n" +
 			"what it costs. A camera is the video played at --fps, which waits for nobody: a frame that is not taken in time\n" +
-			"is replaced by the next one. Jain's index is 1 when all cameras get the same and 1/cameras when one gets all.",
-		Example: "  gnomon bench cameras --from 1 --to 16\n  gnomon bench cameras --model yolox_nano.onnx --fps 15 --json",
+			"is replaced by the next one. Jain's index is 1 when all cameras get the same and 1/cameras when one gets all.\n" +
+			"With --soak they go on for long and send three times what the model can take; with --rss the memory that a\n" +
+			"1920x1080 camera takes is measured first. Exit code 1 when a target is missed.",
+		Example: "  gnomon bench cameras --from 1 --to 16\n  gnomon bench cameras --soak 10m --rss\n  gnomon bench cameras --model yolox_nano.onnx --fps 15 --json",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := b.flags.check(c); err != nil {
@@ -56,6 +62,8 @@ func benchCamerasCommand() *cobra.Command {
 				return usage("--fps must be above 0 and at most %d", maxFPS)
 			case b.duration < minStep || b.duration > maxBench:
 				return usage("--duration must be between %v and %v", minStep, maxBench)
+			case b.soak != 0 && (b.soak < minSoak || b.soak > maxBench):
+				return usage("--soak must be between %v and %v", minSoak, maxBench)
 			}
 			return b.run(c.Context(), c.OutOrStdout())
 		},
@@ -66,6 +74,8 @@ func benchCamerasCommand() *cobra.Command {
 	f.IntVar(&b.to, "to", defaultCameras, "cameras to end with")
 	f.Float64Var(&b.fps, "fps", defaultCameraFPS, "frames a second of each camera")
 	f.DurationVar(&b.duration, "duration", defaultStep, "how long to measure each number of cameras")
+	f.DurationVar(&b.soak, "soak", 0, "then measure so long at more than the model can take")
+	f.BoolVar(&b.rss, "rss", false, "measure the memory of 1920x1080 cameras first")
 	f.StringVar(&b.source, "source", config.SourceSample, "video or folder of pictures that every camera shows")
 	f.StringVar(&b.broker, "broker", config.BrokerEmbedded, "MQTT broker to publish to at QoS 1, or embedded")
 	f.BoolVar(&b.json, "json", false, "print one JSON object")
@@ -81,10 +91,22 @@ func (b *camerasBench) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if b.json {
-		return json.NewEncoder(out).Encode(r)
+		err = json.NewEncoder(out).Encode(r)
+	} else {
+		renderCameras(out, r)
 	}
-	renderCameras(out, r)
-	return nil
+	return errors.Join(err, missed(r.Verdicts()))
+}
+
+// missed is an error for each target that was not met.
+func missed(all []bench.Verdict) error {
+	var errs []error
+	for _, v := range all {
+		if !v.Met {
+			errs = append(errs, fmt.Errorf("target missed: %s is %s, to be %s", v.What, v.Measured, v.Target))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (b *camerasBench) measure(ctx context.Context) (_ *bench.CamerasReport, err error) {
@@ -112,6 +134,7 @@ func (b *camerasBench) measure(ctx context.Context) (_ *bench.CamerasReport, err
 	if err != nil {
 		return nil, err
 	}
+	model.Wrap(b.runs.wrap)
 	slot := engine.NewSlot(model)
 	defer func() { err = errors.Join(err, slot.Close(context.WithoutCancel(ctx))) }()
 	if err := model.WarmUp(ctx, greyFrame(m.Spec.Width, m.Spec.Height), nil); err != nil {
@@ -122,33 +145,49 @@ func (b *camerasBench) measure(ctx context.Context) (_ *bench.CamerasReport, err
 		Schema: bench.CamerasSchema, Model: m.Spec.Name, Sessions: l.Sessions, Threads: l.Threads, FPS: b.fps,
 		Seconds: b.duration.Seconds(), Broker: link.name, Versions: benchVersions(rt),
 	}
-	steps := bench.Doubling(b.from, b.to)
-	bar := newBenchProgress("cameras", len(steps))
-	defer func() { _ = bar.Finish() }()
-	for _, n := range steps {
-		row, err := b.step(ctx, n, slot, link)
-		if err != nil {
-			return nil, fmt.Errorf("%d cameras: %w", n, err)
-		}
-		r.Steps = append(r.Steps, *row)
-		ort.ReleaseMemory()
-		_ = bar.Add(1)
+	if err := b.parts(ctx, r, slot, link); err != nil {
+		return nil, err
 	}
 	r.Host = watch.end()
 	return r, nil
 }
 
-func renderCameras(out io.Writer, r *bench.CamerasReport) {
-	t := newTable(out)
-	t.AppendHeader(table.Row{"cameras", "wanted fps", "fps", "least", "most", "jain", "dropped", "latency p50", "p90", "p99 ms", "cpu ms/frame", "cores", "rss MB"})
-	for _, s := range r.Steps {
-		one := func(v float64) string { return fmt.Sprintf("%.1f", v) }
-		t.AppendRow(table.Row{
-			s.Cameras, one(s.Wanted), one(s.FPS), fmt.Sprintf("%.2f", s.Least), fmt.Sprintf("%.2f", s.Most), fmt.Sprintf("%.3f", s.Jain), s.Dropped,
-			one(s.Latency.P50), one(s.Latency.P90), one(s.Latency.P99), one(s.CPU), fmt.Sprintf("%.2f", s.Cores), fmt.Sprintf("%.0f", s.RSS),
-		})
+// parts measures one part after the other, memory first: it is taken from the system once and hardly ever given back.
+func (b *camerasBench) parts(ctx context.Context, r *bench.CamerasReport, slot *engine.Slot, link *benchLink) (err error) {
+	steps := bench.Doubling(b.from, b.to)
+	total := len(steps) + 1
+	if b.rss {
+		total++
 	}
-	t.Render()
-	_, _ = fmt.Fprintf(out, "\n%s, %s, %g frames a second each", r.Model, lanes{r.Sessions, r.Threads}, r.FPS)
-	renderHost(out, r.Host, r.Versions)
+	if b.soak > 0 {
+		total++
+	}
+	bar := newBenchProgress("cameras", total)
+	defer func() { _ = bar.Finish() }()
+	if b.rss {
+		if r.Memory, err = b.memory(ctx, slot, link); err != nil {
+			return fmt.Errorf("memory: %w", err)
+		}
+		_ = bar.Add(1)
+	}
+	if r.Full, err = b.full(ctx, slot, link); err != nil {
+		return fmt.Errorf("one source at full speed: %w", err)
+	}
+	_ = bar.Add(1)
+	for _, n := range steps {
+		row, err := b.step(ctx, n, slot, link)
+		if err != nil {
+			return fmt.Errorf("%d cameras: %w", n, err)
+		}
+		r.Steps = append(r.Steps, *row)
+		ort.ReleaseMemory()
+		_ = bar.Add(1)
+	}
+	if b.soak > 0 {
+		if r.Soak, err = b.soaked(ctx, r.Full, slot, link); err != nil {
+			return fmt.Errorf("soak: %w", err)
+		}
+		_ = bar.Add(1)
+	}
+	return nil
 }

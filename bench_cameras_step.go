@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gnomon/bench"
@@ -12,23 +13,22 @@ import (
 )
 
 // pacedSource is a camera: the frames of a file at a rate of its own, which waits for nobody. It satisfies
-// engine.Source; the file repeats.
+// engine.Grabber; the file repeats.
 type pacedSource struct {
 	engine.Source
 	every time.Duration
 	due   time.Time // the next frame
 	start time.Time // frames before it are not given
+	at    time.Time // of the frame that was grabbed last
+	seq   uint64
 }
 
 // Live makes the pipeline treat it as a camera.
 func (p *pacedSource) Live() bool { return true }
 
-// Read decodes the next frame and gives it when it is due. A source that is more than a frame behind, because the
-// machine is too busy even to decode, leaves frames out as a camera does.
-func (p *pacedSource) Read(ctx context.Context, f *engine.Frame) error {
-	if err := p.Source.Read(ctx, f); err != nil {
-		return err
-	}
+// Grab waits until the next frame is due. A source that is more than a frame behind, because the machine is too busy even
+// to decode, leaves frames out as a camera does.
+func (p *pacedSource) Grab(ctx context.Context) error {
 	if p.due.IsZero() {
 		p.due = p.start
 	}
@@ -41,11 +41,27 @@ func (p *pacedSource) Read(ctx context.Context, f *engine.Frame) error {
 			return ctx.Err()
 		}
 	}
-	f.CapturedAt = time.Now()
-	for p.due = p.due.Add(p.every); f.CapturedAt.Sub(p.due) > 0; {
+	p.at = time.Now()
+	p.seq++
+	for p.due = p.due.Add(p.every); p.at.Sub(p.due) > 0; {
 		p.due = p.due.Add(p.every)
 	}
 	return nil
+}
+
+// Retrieve decodes the frame, as a camera's is when it has come.
+func (p *pacedSource) Retrieve(f *engine.Frame) error {
+	err := p.Source.Read(context.Background(), f)
+	f.Seq, f.CapturedAt = p.seq-1, p.at
+	return err
+}
+
+// Read is both.
+func (p *pacedSource) Read(ctx context.Context, f *engine.Frame) error {
+	if err := p.Grab(ctx); err != nil {
+		return err
+	}
+	return p.Retrieve(f)
 }
 
 // settle is how long cameras run before they are measured: until the last has begun and queues have found their length.
@@ -53,40 +69,62 @@ const settle = time.Second
 
 // step measures n cameras at once.
 func (b *camerasBench) step(ctx context.Context, n int, slot *engine.Slot, link *benchLink) (_ *bench.CamerasRow, err error) {
-	every := time.Duration(float64(time.Second) / b.fps)
-	cameras := make([]*watched, 0, n)
-	defer func() {
-		for _, c := range cameras {
-			c.run.end() // all at once
-		}
-		for _, c := range cameras {
-			err = errors.Join(err, c.run.stop(), c.src.Close())
-		}
-	}()
+	cameras, err := b.start(ctx, n, b.fps, slot, link)
+	defer func() { err = errors.Join(err, stopCameras(cameras)) }()
+	if err != nil {
+		return nil, err
+	}
+	return b.measureCameras(ctx, b.duration, b.fps, cameras, link)
+}
+
+// start starts n cameras and waits until all are at work. After an error it returns those that were started: the caller
+// stops them either way.
+func (b *camerasBench) start(ctx context.Context, n int, fps float64, slot *engine.Slot, link *benchLink) ([]*watched, error) {
+	var cameras []*watched
+	every := time.Duration(float64(time.Second) / fps)
 	for i := range n {
 		// Evenly spread, as cameras that know nothing of each other are on the average.
-		name := fmt.Sprintf("camera-%d", i+1)
-		c, err := b.watch(name, time.Now().Add(every*time.Duration(i)/time.Duration(n)), every, slot, link)
+		begin := time.Now().Add(every * time.Duration(i) / time.Duration(n))
+		src, err := pacedVideo(ctx, camera.Options{Name: fmt.Sprintf("camera-%d", i+1), URI: b.source, Loop: true}, fps, begin)
 		if err != nil {
-			return nil, err
+			return cameras, err
+		}
+		c, err := watch(src, slot, link)
+		if err != nil {
+			return cameras, err
 		}
 		cameras = append(cameras, c)
 	}
-	if err := b.pass(ctx, settle, cameras); err != nil {
-		return nil, err
+	return cameras, b.pass(ctx, settle, cameras)
+}
+
+// stopCameras ends cameras and frees them.
+func stopCameras(cameras []*watched) error {
+	var errs []error
+	for _, c := range cameras {
+		c.run.end() // all at once
 	}
+	for _, c := range cameras {
+		errs = append(errs, c.run.stop(), c.src.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// measureCameras measures cameras of so many frames a second for d.
+func (b *camerasBench) measureCameras(ctx context.Context, d time.Duration, fps float64, cameras []*watched, link *benchLink) (*bench.CamerasRow, error) {
 	lost := link.mqtt.Stats()
 	for _, c := range cameras {
 		c.before = c.pipe.Stats()
 		c.sink.forget()
 	}
-	cpu, start := processCPU(), time.Now()
-	if err := b.pass(ctx, b.duration, cameras); err != nil {
+	runs, cpu, start := b.runs.read(), processCPU(), time.Now()
+	if err := b.pass(ctx, d, cameras); err != nil {
 		return nil, err
 	}
 	took := time.Since(start).Seconds()
 	spent := (processCPU() - cpu).Seconds()
-	row := &bench.CamerasRow{Cameras: n, Wanted: b.fps * float64(n), Cores: spent / took, RSS: residentMB()}
+	beside := spent - (b.runs.read() - runs).Seconds()
+	row := &bench.CamerasRow{Cameras: len(cameras), Wanted: fps * float64(len(cameras)), Cores: spent / took, RSS: residentMB()}
 	var shares []float64
 	var latency bench.Samples
 	for _, c := range cameras {
@@ -102,12 +140,10 @@ func (b *camerasBench) step(ctx context.Context, n int, slot *engine.Slot, link 
 	now := link.mqtt.Stats()
 	row.Dropped += now.Dropped - lost.Dropped + now.Refused - lost.Refused
 	row.Jain, row.Latency = bench.Jain(shares), latency.Quantiles()
-	row.Least, row.Most = shares[0], shares[0]
-	for _, share := range shares {
-		row.Least, row.Most = min(row.Least, share), max(row.Most, share)
-	}
+	row.Least, row.Most = slices.Min(shares), slices.Max(shares)
 	if row.FPS > 0 {
 		row.CPU = spent * 1000 / (row.FPS * took)
+		row.Overhead = beside * 1000 / (row.Captured * took)
 	}
 	return row, nil
 }
@@ -121,15 +157,21 @@ type watched struct {
 	before engine.Stats // when measuring began
 }
 
-// watch starts a camera whose first frame is due at start.
-func (b *camerasBench) watch(name string, start time.Time, every time.Duration, slot *engine.Slot, link *benchLink) (*watched, error) {
-	src, err := openInput(camera.Options{Name: name, URI: b.source, Loop: true})
+// pacedVideo opens a video as a camera of so many frames a second, the first of which is due at begin.
+func pacedVideo(ctx context.Context, o camera.Options, fps float64, begin time.Time) (engine.Source, error) {
+	src, err := openInput(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	c := &watched{src: &pacedSource{Source: src, every: every, start: start}}
-	if c.sink, err = newPublisher(link, name); err == nil {
-		c.pipe, err = engine.NewPipeline(engine.PipelineOptions{Source: c.src, Slot: slot, Sink: c.sink})
+	return &pacedSource{Source: src, every: time.Duration(float64(time.Second) / fps), start: begin}, nil
+}
+
+// watch starts a camera, which it owns from now on.
+func watch(src engine.Source, slot *engine.Slot, link *benchLink) (*watched, error) {
+	c := &watched{src: src}
+	var err error
+	if c.sink, err = newPublisher(link, src.Name()); err == nil {
+		c.pipe, err = engine.NewPipeline(engine.PipelineOptions{Source: src, Slot: slot, Sink: c.sink})
 	}
 	if err != nil {
 		return nil, errors.Join(err, src.Close())

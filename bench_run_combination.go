@@ -143,7 +143,7 @@ func (c *combination) open(ctx context.Context, s *stage, rt *ort.Runtime, link 
 	if err := model.WarmUp(ctx, greyFrame(c.model.Spec.Width, c.model.Spec.Height), nil); err != nil {
 		return err
 	}
-	if s.src, err = openInput(camera.Options{Name: "bench", URI: c.source, Loop: true}); err != nil {
+	if s.src, err = openInput(ctx, camera.Options{Name: "bench", URI: c.source, Loop: true}); err != nil {
 		return err
 	}
 	s.e2e, err = startFlow(s.src, s.slot, link)
@@ -152,7 +152,7 @@ func (c *combination) open(ctx context.Context, s *stage, rt *ort.Runtime, link 
 
 // openOthers makes what gnomon is measured against, and the frames in memory.
 func (c *combination) openOthers(ctx context.Context, s *stage, rt *ort.Runtime, link *benchLink) (err error) {
-	src, err := openInput(camera.Options{Name: "bench", URI: c.source})
+	src, err := openInput(ctx, camera.Options{Name: "bench", URI: c.source})
 	if err != nil {
 		return err
 	}

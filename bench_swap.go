@@ -162,7 +162,7 @@ func (b *swapBench) measure(ctx context.Context) (_ *bench.SwapReport, err error
 	}
 	slot := engine.NewSlot(first)
 	defer func() { err = errors.Join(err, slot.Close(ctx)) }()
-	src, err := openInput(camera.Options{Name: "bench", URI: b.source, Loop: true})
+	src, err := openInput(ctx, camera.Options{Name: "bench", URI: b.source, Loop: true})
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type board struct {
 	out   io.Writer
 	agent *agent
 	quit  func()
+	view  *thumbnail // what the screen shows
 
 	mu     sync.Mutex // guards what Write and the screen share
 	screen *screen    // nil: lines
@@ -78,7 +79,8 @@ func (b *board) open(a *agent, quit func()) error {
 		_, err := fmt.Fprintf(b.out, "no screen (%v), but lines\n%s\n", err, a.hint())
 		return err
 	}
-	a.watchers[0].view = &thumbnail{}
+	b.view = &thumbnail{}
+	a.crew.show(b.view)
 	b.mu.Lock()
 	b.screen = s
 	b.mu.Unlock()
@@ -115,7 +117,7 @@ func (b *board) run(ctx context.Context) error {
 			}
 			switch {
 			case b.screen != nil:
-				b.screen.draw(b.agent.watchers[0].view, b.lines(true))
+				b.screen.draw(b.view, b.lines(true))
 			case now.Sub(printed) >= lineEvery && now.Sub(b.started) < lineLater, now.Sub(printed) >= lineLater:
 				printed = now
 				if _, err := fmt.Fprintln(b.out, strings.Join(b.lines(false), "\n")); err != nil {
@@ -128,7 +130,7 @@ func (b *board) run(ctx context.Context) error {
 
 // measure updates the speed of every source and logs the trouble with its frames, at most once a call.
 func (b *board) measure(now time.Time) {
-	for _, w := range b.agent.watchers {
+	for _, w := range b.agent.watching() {
 		s, r := w.stats(), b.last[w.name]
 		if d := now.Sub(r.at).Seconds(); !r.at.IsZero() && d > 0 {
 			r.fps = float64(s.Processed-r.stats.Processed) / d
@@ -148,7 +150,7 @@ func (b *board) lines(screen bool) []string {
 	if screen {
 		lines = append(lines, fmt.Sprintf("gnomon %s   %s on %s   up %v   q quits", version, a.models(), a.lanes, time.Since(b.started).Round(time.Second)))
 	}
-	for _, w := range a.watchers {
+	for _, w := range a.watching() {
 		lines = append(lines, w.line(b.last[w.name].fps))
 	}
 	if a.follower != nil {
@@ -176,7 +178,7 @@ func (b *board) summary() error {
 	t := newTable(b.out)
 	t.AppendHeader(table.Row{"source", "frames", "dropped", "failed", "detections", "fps", "preprocess", "infer", "postprocess"})
 	seconds := time.Since(b.started).Seconds()
-	for _, w := range b.agent.watchers {
+	for _, w := range b.agent.watching() {
 		s := w.stats()
 		ms := func(d time.Duration) string {
 			return fmt.Sprintf("%.2f ms", d.Seconds()*1000/float64(max(1, s.Processed)))

@@ -1,35 +1,26 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
-	"go.uber.org/zap"
-
-	"gnomon/config"
+	"gnomon/config/yamldoc"
 	"gnomon/telemetry/redact"
 )
 
 const (
 	// maxSourceError bounds a message in the report, in bytes.
 	maxSourceError = 120
-	// maxUnknownSources is how many names that no source has are reported: enough to see that something is wrong.
+	// maxUnknownSources is how many names of sources that are not there are reported: enough to see that something is
+	// wrong.
 	maxUnknownSources = 2
 	// maxShownName bounds such a name, in bytes: as long as those of sources may be.
 	maxShownName = 64
 )
 
-// Codes of desired settings that are refused.
-const (
-	codeUnknownSource = "unknown_source" // no source of that name is configured
-	codeBadSetting    = "bad_setting"    // the entry cannot be understood, or a value is not possible
-	codeNotApplied    = "not_applied"    // the value is good and could not be applied; see the message
-)
+// codeNotApplied is the code of a desired setting that is good and could not be applied; see the message.
+const codeNotApplied = "not_applied"
 
 // sourceReport is what is reported of a source that the desired document mentions.
 type sourceReport struct {
@@ -37,102 +28,81 @@ type sourceReport struct {
 	Error *sourceProblem `json:"error,omitempty"`
 }
 
+// settings are those of a source that are reported; the others are as they are desired.
+type settings struct {
+	Enabled bool     `json:"enabled"`
+	Slot    string   `json:"slot"`
+	Score   *float32 `json:"score_threshold,omitempty"` // nil: the model's own
+}
+
 type sourceProblem struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
 
-// applySources sets the sources as the desired document says, and those that it does not mention as configured. What is
-// wrong with one is reported and stops no other: it stays as it is. It reports whether something should be tried again.
-func (f *follower) applySources(ctx context.Context, doc json.RawMessage) (again bool) {
-	stopping := ctx
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
-	defer cancel()
-	var desired struct {
-		Sources map[string]json.RawMessage `json:"sources"`
-	}
-	broken := ""
-	if err := json.Unmarshal(doc, &desired); err != nil {
-		broken = "sources in the desired document must be an object of names and settings"
-		f.log.Warn("the desired sources are not used", zap.String("reason", broken))
-	}
-	reports := map[string]sourceReport{}
-	for _, w := range f.agent.watching() {
-		entry, mentioned := desired.Sources[w.name]
-		mentioned = mentioned && !isNull(entry)
-		want, problem := w.configured(), (*sourceProblem)(nil)
-		if mentioned {
-			want, problem = decideSettings(want, entry, f.agent.cfg)
-		}
-		if problem == nil && broken == "" {
-			if err := w.apply(ctx, want); err != nil {
-				if stopping.Err() != nil {
-					return false // nobody is told about what was given up at the end
-				}
-				again = true
-				problem = &sourceProblem{codeNotApplied, clipText(err.Error())}
-			}
-		}
-		if mentioned {
-			now := w.settings()
-			reports[w.name] = sourceReport{&now, problem}
-		}
-		if problem != nil {
-			f.log.Warn("a desired setting is refused", zap.String("source", w.name), zap.String("code", problem.Code), zap.String("reason", problem.Message))
-		}
-	}
+// sourceReports is the member sources of the reported document, with what is wrong with the desired sources as a whole.
+func (s *fleetSettings) sourceReports() (reports map[string]sourceReport, broken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reports = map[string]sourceReport{}
+	mentioned := s.stack.ShadowSources()
 	unknown := 0
-	for _, name := range slices.Sorted(maps.Keys(desired.Sources)) {
-		if unknown == maxUnknownSources {
-			break
+	for _, name := range slices.Sorted(maps.Keys(mentioned)) {
+		var r sourceReport
+		if refusal := mentioned[name]; refusal != nil {
+			r.Error = &sourceProblem{refusal.Code, refusal.Message}
+		} else if err := s.failureLocked(name); err != nil {
+			r.Error = &sourceProblem{codeNotApplied, err.Error()}
 		}
-		if _, known := f.agent.cfg.Sources[name]; !known && !isNull(desired.Sources[name]) {
+		if r.Error != nil {
+			r.Error.Message = clipText(redact.Text(r.Error.Message))
+		}
+		src, watched := s.running.Sources[name]
+		if watched {
+			r.settings = &settings{Enabled: src.Enabled, Slot: src.SlotName(), Score: src.ScoreThreshold}
+		} else {
+			if unknown == maxUnknownSources {
+				continue
+			}
 			unknown++
-			shown := redact.Text(name)
-			reports[strings.ToValidUTF8(shown[:min(len(shown), maxShownName)], "")] = sourceReport{Error: &sourceProblem{codeUnknownSource, "this device has no source of that name; it has " + clipText(strings.Join(slices.Sorted(maps.Keys(f.agent.cfg.Sources)), ", "))}}
+			name = redact.Text(name)
+			name = strings.ToValidUTF8(name[:min(len(name), maxShownName)], "")
+		}
+		reports[name] = r
+	}
+	for _, r := range s.stack.Refused() {
+		if r.Name == "sources" {
+			broken = clipText(redact.Text(r.Message))
 		}
 	}
-	f.mu.Lock()
-	f.sources, f.broken = reports, broken
-	f.mu.Unlock()
-	return again
+	return reports, broken
 }
 
-// decideSettings reads one entry over the configured settings. Members that are missing or null stay as configured.
-func decideSettings(s settings, entry json.RawMessage, cfg *config.Config) (settings, *sourceProblem) {
-	bad := func(format string, args ...any) (settings, *sourceProblem) {
-		return s, &sourceProblem{codeBadSetting, clipText(redact.Text(fmt.Sprintf(format, args...)))}
-	}
-	var in struct {
-		Slot    *string  `json:"slot"`
-		Score   *float32 `json:"score_threshold"`
-		Enabled *bool    `json:"enabled"`
-	}
-	d := json.NewDecoder(bytes.NewReader(entry))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil {
-		return bad("write slot (text), score_threshold (number), enabled (true or false): %s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	out := s
-	if in.Score != nil {
-		if !(*in.Score > 0 && *in.Score <= 1) {
-			return bad("score_threshold must be above 0 and at most 1, not %v", *in.Score)
+// failureLocked is why something of a source could not be applied; nil: all of it is, or will be.
+func (s *fleetSettings) failureLocked(source string) error {
+	for _, name := range slices.Sorted(maps.Keys(s.failed)) {
+		if err := s.failed[name]; err != nil && ofSource(name, source) {
+			return err
 		}
-		out.Score = in.Score
 	}
-	if in.Slot != nil {
-		if !slices.Contains(cfg.Slots(), *in.Slot) {
-			return bad("there is no slot %q; this device has %s", *in.Slot, strings.Join(cfg.Slots(), ", "))
-		}
-		out.Slot = *in.Slot
-	}
-	if in.Enabled != nil {
-		out.Enabled = *in.Enabled
-	}
-	return out, nil
+	return nil
 }
 
-func isNull(m json.RawMessage) bool { return len(m) == 0 || string(bytes.TrimSpace(m)) == "null" }
+// mentionedLocked reports whether a setting is of a source that the shadow mentions.
+func (s *fleetSettings) mentionedLocked(setting string) bool {
+	for name := range s.stack.ShadowSources() {
+		if ofSource(setting, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// ofSource reports whether a setting, as layers.Diff names it, is a source or one of its settings.
+func ofSource(setting, source string) bool {
+	key := yamldoc.Key("sources", source)
+	return setting == key || strings.HasPrefix(setting, key+".")
+}
 
 // clipText cuts a message to what the report has room for, at the end of a character.
 func clipText(s string) string {

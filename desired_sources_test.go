@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"gnomon/config"
 )
 
 // The settings of sources follow the shadow while frames flow: thresholds up and below the model's own, sources off and
@@ -91,7 +89,7 @@ func TestDesiredSources(t *testing.T) {
 
 	set(`{"s0": {"score_threshold": 7}, "s2": {"slot": "none"}, "s4": {"enable": true}, "door": {"enabled": true}, "s5": {"enabled": false}}`, func(d told) bool {
 		code := func(name, code string) bool { e := d.Sources[name].Error; return e != nil && e.Code == code }
-		return code("s0", codeBadSetting) && code("s2", codeBadSetting) && code("s4", codeBadSetting) && code("door", codeUnknownSource) &&
+		return code("s0", "bad_setting") && code("s2", "bad_setting") && code("s4", "bad_setting") && code("door", "unknown_source") &&
 			!d.Sources["s5"].Enabled && d.Sources["s5"].Error == nil && *d.Sources["s0"].Score == 0.3 && d.Sources["s0"].Slot == "right"
 	})
 	f.desire(map[string]any{"sources": []int{1}})
@@ -103,39 +101,9 @@ func TestDesiredSources(t *testing.T) {
 	f.end(r)
 }
 
-// One entry over the configured settings: what is missing or null stays as configured, what is wrong changes nothing.
-func TestDecideSettings(t *testing.T) {
-	cfg := &config.Config{Sources: map[string]config.Source{"a": {Enabled: true}, "b": {Enabled: true, Slot: "other"}}}
-	half, low := float32(0.5), float32(0.2)
-	base := settings{Enabled: true, Slot: "default", Score: &half}
-	for _, row := range []struct {
-		entry string
-		want  settings
-		bad   string // part of the message; empty: none
-	}{
-		{`{}`, base, ""},
-		{`{"slot": null, "enabled": null, "score_threshold": null}`, base, ""},
-		{`{"enabled": false}`, settings{false, "default", &half}, ""},
-		{`{"slot": "other", "score_threshold": 0.2}`, settings{true, "other", &low}, ""},
-		{`{"score_threshold": 0}`, base, "above 0 and at most 1, not 0"},
-		{`{"score_threshold": 1.5, "enabled": false}`, base, "not 1.5"},
-		{`{"score_threshold": "1"}`, base, "score_threshold (number)"},
-		{`{"slot": "x"}`, base, `no slot "x"; this device has default, other`},
-		{`{"speed": 1}`, base, `unknown field "speed"`},
-		{`[]`, base, "cannot unmarshal array"},
-	} {
-		got, problem := decideSettings(base, json.RawMessage(row.entry), cfg)
-		if got.Enabled != row.want.Enabled || got.Slot != row.want.Slot || !equal(got.Score, row.want.Score) {
-			t.Errorf("%s: %+v", row.entry, got)
-		}
-		if (problem == nil) != (row.bad == "") || problem != nil && (problem.Code != codeBadSetting || !strings.Contains(problem.Message, row.bad) || len(problem.Message) > maxSourceError+len("…")) {
-			t.Errorf("%s: %+v", row.entry, problem)
-		}
-	}
+func TestClipText(t *testing.T) {
 	long := clipText(strings.Repeat("é", maxSourceError))
 	if len(long) > maxSourceError+len("…") || !strings.HasSuffix(long, "é…") || slices.Contains([]rune(long), '\uFFFD') {
 		t.Errorf("clipped to %q", long)
 	}
 }
-
-func equal(a, b *float32) bool { return (a == nil) == (b == nil) && orZero(a) == orZero(b) }

@@ -56,7 +56,7 @@ type counted interface {
 
 func (d *detectSink) run(ctx context.Context, slot *engine.Slot, input, annotate string) (err error) {
 	d.input, d.classes = input, map[int]*classCount{}
-	src, err := openInput(camera.Options{Name: input, URI: input})
+	src, err := openInput(ctx, camera.Options{Name: input, URI: input})
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"gnomon/supervise"
 	"gnomon/telemetry/redact"
 )
 
@@ -54,6 +56,26 @@ type events struct {
 // newEvents makes what publishes with publish.
 func newEvents(ident identity, log *zap.Logger, secret *redact.Redactor, publish func(payload []byte) error) *events {
 	return &events{ident: ident, log: log, secret: secret, publish: publish}
+}
+
+// tellStart publishes that the agent has started, and how the run before has ended.
+func (a *agent) tellStart(v supervise.Verdict) {
+	type lastRun struct {
+		How    supervise.Kind `json:"how"`
+		Reason string         `json:"reason,omitempty"`
+	}
+	detail := struct {
+		Safe bool     `json:"safe_mode,omitempty"`
+		Last *lastRun `json:"last_run,omitempty"`
+	}{Safe: v.Safe}
+	if v.Last.Kind != "" {
+		detail.Last = &lastRun{v.Last.Kind, a.telling.secret.Text(v.Last.Reason)}
+	}
+	message := "gnomon " + version + " watches " + strings.Join(a.enabled(), ", ")
+	if v.Safe {
+		message += ", in safe mode"
+	}
+	a.events.happened(eventStarted, sourceAgent, message, detail)
 }
 
 // happened publishes one event. Detail is marshalled before it returns; it must hold no secrets.

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,14 +21,6 @@ import (
 	"gnomon/models/store"
 	"gnomon/shadow"
 	"gnomon/telemetry"
-)
-
-const (
-	// settleTime is how long settings may take to reach the models: somewhat longer than an exchange of models, which they
-	// wait for.
-	settleTime = 45 * time.Second
-	// retrySources is when settings that could not be applied are tried again.
-	retrySources = time.Minute
 )
 
 // follower keeps the device's shadow: what is desired goes to the deployer and to the sources, and what became of it is
@@ -46,14 +37,8 @@ type follower struct {
 
 	ready   chan struct{} // closed when there is something that desires can be applied to
 	changed chan struct{} // one slot: the report may be another
-	news    chan json.RawMessage
-	rebased chan struct{} // one slot: what is configured has changed, so the desired sources are to be applied anew
 
 	told map[string]slotState // of each slot, as the last event about it said; only report uses it
-
-	mu      sync.Mutex
-	sources map[string]sourceReport
-	broken  string // what is wrong with the desired sources as a whole
 }
 
 // aboutAgent is the part of the report that never changes.
@@ -76,8 +61,7 @@ type report struct {
 
 func newFollower(a *agent) (*follower, error) {
 	f := &follower{
-		agent: a, log: a.log, ready: make(chan struct{}), changed: make(chan struct{}, 1), news: make(chan json.RawMessage, 1),
-		rebased: make(chan struct{}, 1), told: map[string]slotState{},
+		agent: a, log: a.log, ready: make(chan struct{}), changed: make(chan struct{}, 1), told: map[string]slotState{},
 	}
 	var err error
 	if f.fetcher, err = newFetcher(a.cfg, a.aws, a.log); err != nil {
@@ -211,17 +195,6 @@ func (f *follower) desire(doc json.RawMessage) {
 	f.deployer.Desire(doc)
 	f.agent.settings.takeDesired(doc)
 	f.agent.rotation.desire(doc)
-	for {
-		select {
-		case f.news <- doc:
-			return
-		default:
-		}
-		select {
-		case <-f.news:
-		default:
-		}
-	}
 }
 
 // notify makes the report be looked at again.
@@ -232,13 +205,11 @@ func (f *follower) notify() {
 	}
 }
 
-// resume sets the sources as was desired last, before they are opened: a device without a network goes on so, and a camera
-// that was switched off stays off.
-func (f *follower) resume(ctx context.Context) {
+// resume takes what was desired last: a device without a network goes on so, and a camera that was switched off stays off.
+func (f *follower) resume() {
 	kept := f.kept()
 	f.agent.settings.takeDesired(kept)
 	f.agent.rotation.desire(kept)
-	f.applySources(ctx, kept)
 }
 
 // kept is the desired document of the last time that there was one.
@@ -255,8 +226,6 @@ func (f *follower) run(ctx context.Context) error {
 	deployer := inBackground(f.deployer.Run)
 	defer func() { _ = deployer.stop() }()
 	f.notify()
-	var doc json.RawMessage
-	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -266,37 +235,17 @@ func (f *follower) run(ctx context.Context) error {
 		case <-deployer.done: // it ends before it is told to only when it was started wrongly
 			f.log.Error("deploying has ended; start the agent anew", zap.Error(deployer.err))
 			return deployer.err
-		case doc = <-f.news:
-			again = f.settle(ctx, doc)
-		case <-f.rebased:
-			if doc == nil { // nothing has come since the start
-				doc = f.kept()
-			}
-			again = f.settle(ctx, doc)
-		case <-again:
-			again = f.settle(ctx, doc)
 		case <-f.changed:
 			f.report()
 		}
 	}
 }
 
-// settle applies the desired sources and reports. It returns when to try again, nil for never.
-func (f *follower) settle(ctx context.Context, doc json.RawMessage) <-chan time.Time {
-	again := f.applySources(ctx, doc)
-	f.report()
-	if !again {
-		return nil
-	}
-	return time.After(retrySources)
-}
-
 // report tells the shadow how things are. Where that is more than a shadow takes, with many slots or sources, details go
 // first: what runs matters most.
 func (f *follower) report() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	r := report{Agent: f.about, Models: f.deployer.Report(), Sources: f.sources, Config: f.agent.settings.report(), Cert: f.agent.rotation.status(), Error: f.broken}
+	sources, broken := f.agent.settings.sourceReports()
+	r := report{Agent: f.about, Models: f.deployer.Report(), Sources: sources, Config: f.agent.settings.report(), Cert: f.agent.rotation.status(), Error: broken}
 	f.tell(r.Models)
 	err := f.shadow.Report(r)
 	if err != nil {

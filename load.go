@@ -75,6 +75,8 @@ type loadOptions struct {
 	Lanes      lanes
 	Spinning   bool
 	Deadline   time.Duration
+	Batching   bool    // a run may take several frames
+	Batch      int     // how many then, at most; 0: the engine's choice
 	MinScore   float32 // replaces the model's score threshold when above 0
 	IoU        float32 // replaces the model's IoU threshold of NMS when above 0
 	AllClasses bool    // a box may be reported under several labels, as accuracy is counted; see detect.Params
@@ -89,8 +91,13 @@ type loadOptions struct {
 func sessionOptions(m *models.Model, o loadOptions) ort.SessionOptions {
 	spec := m.Spec
 	ins, outs := m.Tensors()
+	batch := 1
+	if o.Batching {
+		batch = o.Batch
+	}
 	return ort.SessionOptions{
-		Name: spec.Name, ONNX: m.Bytes, Inputs: ins, Outputs: outs, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
+		Batch: batch,
+		Name:  spec.Name, ONNX: m.Bytes, Inputs: ins, Outputs: outs, Width: spec.Width, Height: spec.Height, NHWC: spec.Layout == models.NHWC,
 		Threads: o.Lanes.Threads, Spinning: o.Spinning, Deadline: o.Deadline, Providers: providersFor(m, o), Progress: o.Progress,
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"gnomon/camera"
 	"gnomon/config"
@@ -67,6 +67,8 @@ func program() *cobra.Command {
 		modelsCommand(),    // what a model file is and how it will be read
 		benchCommand(),     // speed, cameras, what changed, what an exchange of models costs
 		evalCommand(),      // COCO accuracy of a model
+		camerasCommand(),   // the cameras of this machine
+		doctorCommand(),    // everything that the agent needs, looked at
 		configCommand(),    // check a configuration, print the default and the schema
 		provisionCommand(), // a certificate of its own for this device, by a claim
 		devcloudCommand(),  // the AWS side on this machine, to try deployments out
@@ -100,13 +102,25 @@ func exitCode(err error) int {
 //	sources -> pipeline (model) -> watcher -> spool -> MQTT
 //	events, metrics, health, logs -----------^
 //	shadow -> deployer -> slots of models, and settings; Parameter Store -> settings
-func runAgent(ctx context.Context, settings *fleetSettings, duration time.Duration, stdout io.Writer) (err error) {
+//	supervision -> all of it
+//
+// path is the configuration file, to read it again when it changes; empty: there is none.
+func runAgent(ctx context.Context, path string, settings *fleetSettings, duration time.Duration, stdout io.Writer) (err error) {
 	if err := camera.Supported(); err != nil {
 		return err
 	}
 	asked := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	thing, err := settings.config().Thing()
+	if err != nil {
+		return &usageError{err}
+	}
+	over := newSupervision(thing, path != "")
+	defer func() { err = errors.Join(err, over.close(err)) }()
+	if over.safe() {
+		settings.beSafe()
+	}
 	cfg := settings.config()
 	defer func() {
 		if asked.Err() != nil { // ending as one was asked to says nothing against the settings
@@ -127,6 +141,10 @@ func runAgent(ctx context.Context, settings *fleetSettings, duration time.Durati
 		return err
 	}
 	log := telling.logTo(core)
+	over.begin(log, stop)
+	context.AfterFunc(asked, func() { over.stopped(nil) }) // at once: what is stuck may cut the rest short
+	watching := inBackground(over.run)
+	defer func() { err = errors.Join(err, watching.stop()) }()
 
 	// Sinks first: a broker for the demo, where messages wait, then the connection.
 	var broker *background
@@ -143,7 +161,7 @@ func runAgent(ctx context.Context, settings *fleetSettings, duration time.Durati
 	if err := telling.open(log); err != nil {
 		return err
 	}
-	agent, err := newAgent(settings, cfg, telling, level, log)
+	agent, err := newAgent(settings, cfg, telling, level, over, log)
 	if err != nil {
 		return err
 	}
@@ -160,13 +178,16 @@ func runAgent(ctx context.Context, settings *fleetSettings, duration time.Durati
 	defer func() { err = errors.Join(err, runtime.Close()) }()
 	// ctx has ended when they are closed: runs in progress are interrupted.
 	defer func() { err = errors.Join(err, agent.closeSlots(ctx)) }()
-	if err := agent.load(ctx, runtime); err != nil {
+	loading := over.loading()
+	err = agent.load(ctx, runtime)
+	loading.Close()
+	if err != nil {
 		return err
 	}
 	forgetLoading()
 
 	// Sources last. They run until they end, or until a signal, --duration or the screen's q ends ctx.
-	if err := agent.watch(ctx); err != nil {
+	if err := agent.watch(); err != nil {
 		return err
 	}
 	if err := ui.open(agent, stop); err != nil {
@@ -176,20 +197,33 @@ func runAgent(ctx context.Context, settings *fleetSettings, duration time.Durati
 		time.AfterFunc(duration, stop)
 	}
 	telling.measure()
+	heart := inBackground(newHeartbeat(agent, over).run)
+	context.AfterFunc(ctx, heart.end)
 	screen := inBackground(ui.run)
 	follower := inBackground(agent.follow)
 	context.AfterFunc(ctx, follower.end)
 	configured, rotating := inBackground(agent.keepSettings), inBackground(agent.rotation.run)
+	rereading := inBackground((&reloading{path: path, settings: settings, notifier: over.notifier, log: log}).run)
+	context.AfterFunc(ctx, rereading.end)
 	context.AfterFunc(ctx, configured.end)
 	context.AfterFunc(ctx, rotating.end)
-	agent.events.happened(eventStarted, sourceAgent, "gnomon "+version+" watches "+strings.Join(agent.enabled(), ", "), nil)
+	agent.tellStart(over.verdict)
+	if err := over.notifier.Ready(); err != nil {
+		log.Warn("systemd is not told that the agent is ready", zap.Error(err))
+	}
 	err = agent.run(ctx)
 	stop()
+	_ = over.notifier.Stopping() // nobody can do anything about it now
 	agent.events.happened(eventStopping, sourceAgent, "the agent ends", nil)
 	ended, followErr := follower.stopWithin(abandonAfter)
-	err = errors.Join(err, followErr, configured.stop(), rotating.stop(), telling.end(), mqtt.stop(), screen.stop(), ui.summary())
+	hung, again := over.restarting()
+	err = errors.Join(err, again, followErr, configured.stop(), rotating.stop(), rereading.stop(), heart.stop(), telling.end(), mqtt.stop(), screen.stop(), ui.summary())
+	if hung {
+		leave(errors.Join(err, telling.close()))
+	}
 	if !ended { // a model that is being loaded cannot be told to stop, nor its runtime be closed
 		agent.follower.abandon()
+		over.stopped(err)
 		leave(errors.Join(err, telling.close()))
 	}
 	return err

@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"gnomon/camera"
 	"gnomon/engine"
 	"gnomon/models/deploy"
+	"gnomon/telemetry"
 	"gnomon/telemetry/health"
 	"gnomon/telemetry/host"
 	"gnomon/telemetry/host/nvml"
@@ -67,6 +70,7 @@ type meter struct {
 	forHealth   *host.Reader
 
 	swaps, rollBacks atomic.Uint64
+	clock            atomic.Int32 // telemetry.ClockState, of the last look
 
 	mu      sync.Mutex // guards what follows
 	sources map[string]*sourceMeter
@@ -173,7 +177,7 @@ func (m *meter) look() {
 
 // inputs is what the agent sees of itself.
 func (m *meter) inputs() health.Inputs {
-	in := health.Inputs{Sources: m.healthOfSources(), Slots: m.healthOfSlots()}
+	in := health.Inputs{SafeMode: m.agent.over.safe(), Sources: m.healthOfSources(), Slots: m.healthOfSlots()}
 	mqtt := m.agent.mqtt.Stats()
 	in.Connection = &health.Connection{Connected: mqtt.Connected, Error: mqtt.LastError}
 	if m.o.Spool != nil {
@@ -197,6 +201,11 @@ func (m *meter) inputs() health.Inputs {
 	}
 	if h.Clock != nil {
 		in.Clock = &health.Clock{Synchronised: h.Clock.Synchronised}
+		state := telemetry.ClockUnsynced
+		if h.Clock.Synchronised {
+			state = telemetry.ClockSynced
+		}
+		m.clock.Store(int32(state))
 	}
 	if h.Throttle != nil {
 		in.Throttled = h.Throttle.Now
@@ -234,9 +243,10 @@ func (m *meter) healthOfSources() []health.Source {
 		looks := append(m.looks[w.name], now)
 		looks = looks[max(0, len(looks)-lookBack-1):]
 		m.looks[w.name] = looks
+		frozen, black := w.picture()
 		out = append(out, health.Source{
 			Name: w.name, State: health.SourceState(st.State), Error: st.Error, Last: m.source(w.name).seen(),
-			Frames: now.Processed - looks[0].Processed, Failed: now.Failed - looks[0].Failed,
+			Frames: now.Processed - looks[0].Processed, Failed: now.Failed - looks[0].Failed, Frozen: frozen, Black: black,
 		})
 	}
 	return out
@@ -299,6 +309,7 @@ func (m *meter) counted(h *host.Snapshot) metrics.Inputs {
 	st := m.agent.mqtt.Stats()
 	in := metrics.Inputs{
 		Swaps: m.swaps.Load(), RollBacks: m.rollBacks.Load(), Restarts: m.restarts, Health: string(m.document().Status), Host: h,
+		Process: &metrics.Process{Goroutines: uint64(runtime.NumGoroutine()), Mats: uint64(camera.LiveMats()), Abandoned: uint64(camera.Abandoned())},
 		Link: &metrics.Link{
 			Connected: st.Connected, Published: st.Published, Acked: st.Acked, Dropped: st.Dropped, Refused: st.Refused,
 			Queued: st.Queued, InFlight: st.InFlight, Reconnects: st.Reconnects,
@@ -310,7 +321,7 @@ func (m *meter) counted(h *host.Snapshot) metrics.Inputs {
 	for _, w := range m.agent.watching() {
 		s := w.stats()
 		in.Sources = append(in.Sources, metrics.SourceInput{
-			Name: w.name, State: w.status().State, Captured: s.Captured, Dropped: metrics.FrameDrops{Busy: s.Dropped}, Restarts: m.source(w.name).restarts(),
+			Name: w.name, State: w.status().State, Captured: s.Captured, Dropped: metrics.FrameDrops{Busy: s.Busy, Stale: s.Stale, Paced: s.Paced, Still: s.Still}, Restarts: m.source(w.name).restarts(),
 		})
 	}
 	return in

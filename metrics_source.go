@@ -7,6 +7,7 @@ import (
 
 	"gnomon/engine"
 	"gnomon/engine/detect"
+	"gnomon/telemetry"
 	"gnomon/telemetry/metrics"
 )
 
@@ -17,6 +18,7 @@ type sourceMeter struct {
 
 	last   atomic.Int64 // when the latest frame was handled, or the source opened, in nanoseconds since 1970; 0: never
 	opened atomic.Uint64
+	state  *atomic.Int32 // of the clock
 }
 
 // source is the meter of a source, made at the first call with its name. A nil meter gives a nil one, which counts
@@ -29,7 +31,7 @@ func (m *meter) source(name string) *sourceMeter {
 	defer m.mu.Unlock()
 	s := m.sources[name]
 	if s == nil {
-		s = &sourceMeter{counts: m.registry.Source(name)}
+		s = &sourceMeter{counts: m.registry.Source(name), state: &m.clock}
 		m.sources[name] = s
 	}
 	return s
@@ -42,6 +44,14 @@ func (s *sourceMeter) open() {
 	}
 	s.opened.Add(1)
 	s.last.Store(time.Now().UnixNano())
+}
+
+// clock is what is known of the clock.
+func (s *sourceMeter) clock() telemetry.ClockState {
+	if s == nil {
+		return telemetry.ClockUnknown
+	}
+	return telemetry.ClockState(s.state.Load()) //nolint:gosec // it was one
 }
 
 func (s *sourceMeter) restarts() uint64 {

@@ -32,7 +32,9 @@ func newTestMeter(t *testing.T, o meterOptions) *meter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.close() })
-	a.watchers = []*watcher{{name: "street", state: stateRunning}, {name: "yard", state: stateDisabled}}
+	a.crew = newCrew(a.log)
+	a.crew.add(&watcher{name: "street", state: stateRunning})
+	a.crew.add(&watcher{name: "yard", state: stateDisabled})
 	return m
 }
 

@@ -69,6 +69,9 @@ func placed(log *zap.Logger, p ort.Placement) {
 	if n := p.OnCPU(); n > 0 {
 		log.Warn("nodes of the model run on the CPU, which another provider was asked for", zap.Strings("in_use", p.Providers), zap.Int("nodes", n))
 	}
+	if p.Batch > 1 || p.Gain > 0 {
+		log.Info("frames in one run", zap.Int("most", p.Batch), zap.Float64("measured_gain", p.Gain))
+	}
 	for _, note := range p.Notes {
 		log.Warn("execution provider", zap.String("note", note))
 	}

@@ -78,7 +78,7 @@ func TestProvision(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err := newAgent(newFleetSettings(c, nil, "", ""), c, telling, zap.NewAtomicLevel(), zap.NewNop()); err != nil {
+	if a, err := newAgent(newFleetSettings(c, nil, "", ""), c, telling, zap.NewAtomicLevel(), nil, zap.NewNop()); err != nil {
 		t.Errorf("an agent with this configuration: %v", err)
 	} else if err := a.close(); err != nil {
 		t.Error(err)

@@ -33,7 +33,7 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runAgent(c.Context(), settings, duration, c.OutOrStdout())
+			return runAgent(c.Context(), path, settings, duration, c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&path, "config", "", "configuration file; see gnomon config default")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -44,12 +45,12 @@ func inputPath(uri string) (string, error) {
 	return uri, nil
 }
 
-// openInput opens a file, a folder, a device, a stream, or the sample video.
-func openInput(o camera.Options) (engine.Source, error) {
+// openInput opens whatever a source can be, or the sample video. A camera that is slow to answer is given up when ctx ends.
+func openInput(ctx context.Context, o camera.Options) (engine.Source, error) {
 	path, err := inputPath(o.URI)
 	if err != nil {
 		return nil, err
 	}
 	o.URI = path
-	return camera.Open(o)
+	return camera.OpenContext(ctx, o)
 }

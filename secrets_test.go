@@ -141,7 +141,7 @@ func inShadow() []plant {
 		{name: "password of a source", text: `{"sources":{"s0":{"password":"SECRET"}}}`},
 		{name: "camera of a source", text: `{"sources":{"s0":{"uri":"rtsp://u:SECRET@h"}}}`},
 		{name: "camera as a slot", text: `{"sources":{"s0":{"slot":"rtsp://u:SECRET@h"}}}`, leak: "decideSettings in desired_sources.go shows it as it is"},
-		{name: "camera as the name of a source", text: `{"sources":{"rtsp://u:SECRET@h":{"enabled":true}}}`, leak: "applySources in desired_sources.go reports it as it is"},
+		{name: "camera as the name of a source", text: `{"sources":{"rtsp://u:SECRET@h":{"enabled":true}}}`, leak: "sourceReports in desired_sources.go reports it as it is"},
 		{name: "camera in place of settings", text: `{"sources":{"s0":"rtsp://u:SECRET@h"}}`},
 	}
 }

@@ -21,6 +21,8 @@ type message struct {
 	Source     string  `json:"source"`
 	Seq        uint64  `json:"seq"`
 	CapturedAt string  `json:"captured_at"`
+	Monotonic  int64   `json:"monotonic_ms"`
+	Synced     *bool   `json:"clock_synced"`
 	PTS        float64 `json:"pts_ms"`
 	Frame      struct {
 		Width  int `json:"width"`

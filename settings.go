@@ -43,10 +43,7 @@ type applier interface {
 
 // liveSetting reports whether a setting can change while the agent runs. All others wait for the next start.
 func liveSetting(name string) bool {
-	if strings.HasPrefix(name, "sources") {
-		return slices.ContainsFunc([]string{".enabled", ".score_threshold", ".slot", ".publish"}, func(end string) bool { return strings.HasSuffix(name, end) })
-	}
-	return slices.Contains([]string{
+	return strings.HasPrefix(name, "sources") || slices.Contains([]string{
 		"log.level", "mqtt.publish", "telemetry.metrics.every", "telemetry.logs.enabled", "telemetry.logs.level", "telemetry.logs.rate",
 	}, name)
 }
@@ -60,6 +57,7 @@ type fleetSettings struct {
 	// Of run alone, which alone changes the layers.
 	log     *zap.Logger
 	starts  int      // that have not proved good yet, this one included
+	safe    bool     // nothing from the cloud is applied in this run
 	trouble error    // of reading what was kept
 	told    []string // refusals that were logged
 
@@ -68,7 +66,13 @@ type fleetSettings struct {
 	running *config.Config   // what the agent runs with
 	failed  map[string]error // live settings that are not applied
 	news    [2]*[]layers.Setting
-	sources *[]layers.Setting
+	base    *newBase // a file that was read again
+}
+
+// newBase is a configuration file that has changed.
+type newBase struct {
+	config *config.Config
+	doc    *yamldoc.Document
 }
 
 // newFleetSettings puts what was kept in dir over base, which is the defaults with the file over them. doc and name are
@@ -95,6 +99,16 @@ func newFleetSettings(base *config.Config, doc *yamldoc.Document, name, dir stri
 	return s
 }
 
+// beSafe makes this run one with the file and the defaults alone, on the processor: what the cloud wants waits for the next
+// start. Call it before config.
+func (s *fleetSettings) beSafe() {
+	s.safe = true
+	s.running = s.stack.Base()
+	e, plain := &s.running.Engine, config.Default().Engine
+	plain.RunTimeout = e.RunTimeout
+	*e = plain
+}
+
 // config is what the agent is to start with; the caller owns it.
 func (s *fleetSettings) config() *config.Config {
 	s.mu.Lock()
@@ -113,9 +127,17 @@ func (s *fleetSettings) takeParameters(path string, all []params.Parameter) {
 
 // takeDesired takes the shadow's desired document. It never blocks.
 func (s *fleetSettings) takeDesired(doc json.RawMessage) {
-	settings, sources := layers.FromDesired(doc)
+	settings := layers.Desired(doc)
 	s.mu.Lock()
-	s.news[layers.Shadow], s.sources = &settings, &sources
+	s.news[layers.Shadow] = &settings
+	s.mu.Unlock()
+	s.look()
+}
+
+// takeFile takes the configuration file as it is now, with what the cloud wants over it. It never blocks.
+func (s *fleetSettings) takeFile(base *config.Config, doc *yamldoc.Document) {
+	s.mu.Lock()
+	s.base = &newBase{base, doc}
 	s.mu.Unlock()
 	s.look()
 }
@@ -174,10 +196,11 @@ func (s *fleetSettings) takeNews() (changed bool) {
 			changed = s.stack.Set(layers.Layer(i), *settings) || changed
 		}
 	}
-	if s.sources != nil {
-		changed = s.stack.SetSources(*s.sources) || changed
+	if s.base != nil {
+		s.stack.Rebase(s.base.config, s.base.doc)
+		changed = true
 	}
-	s.news, s.sources = [2]*[]layers.Setting{}, nil
+	s.news, s.base = [2]*[]layers.Setting{}, nil
 	refused := s.stack.Refused()
 	s.mu.Unlock()
 	var told []string
@@ -198,6 +221,9 @@ func (s *fleetSettings) applyLive(ctx context.Context, to applier) (again <-chan
 	want := s.stack.Config()
 	names := slices.DeleteFunc(layers.Diff(s.running, want), func(name string) bool { return !liveSetting(name) })
 	s.mu.Unlock()
+	if s.safe {
+		return nil
+	}
 	var failed map[string]error
 	if len(names) > 0 {
 		failed = to.applySettings(ctx, layers.Copy(want, want, nil), slices.Clone(names))
@@ -222,9 +248,12 @@ func (s *fleetSettings) applyLive(ctx context.Context, to applier) (again <-chan
 func (s *fleetSettings) report() *layers.Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	refused := s.stack.Refused()
+	refused := slices.DeleteFunc(s.stack.Refused(), func(r layers.Refusal) bool { return r.Source != "" || r.Name == "sources" })
 	var restart []string
 	for _, name := range layers.Diff(s.running, s.stack.Config()) {
+		if s.mentionedLocked(name) {
+			continue // is told beside the source
+		}
 		switch err := s.failed[name]; {
 		case err == nil && liveSetting(name): // is being applied
 		case err == nil || errors.Is(err, errNextStart):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +31,7 @@ import (
 const fleetFile = `device: {thing: cam-1}
 sources:
   front: {uri: "rtsp://user:PLANTED@10.0.0.9/s1"}
+  back: {uri: sample, slot: doors}
 mqtt: {broker: "mqtts://b.example", cert_file: c.pem, key_file: k.pem}
 shadow: {enabled: true}
 aws: {region: eu-central-1, credentials_endpoint: c.example, role_alias: r, parameters: {path: /gnomon/fleet}}
@@ -47,11 +49,15 @@ func (s *slate) applySettings(_ context.Context, cfg *config.Config, names []str
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	failed := map[string]error{}
+	for _, name := range names {
+		if s.refuse[name] != nil {
+			failed[name] = s.refuse[name]
+		}
+	}
 	for _, v := range layers.New(layers.Options{Base: cfg}).Values() {
 		switch {
 		case !slices.Contains(names, v.Name):
-		case s.refuse[v.Name] != nil:
-			failed[v.Name] = s.refuse[v.Name]
+		case failed[v.Name] != nil:
 		default:
 			s.told[v.Name] = v.Text
 		}
@@ -213,6 +219,51 @@ func TestFleetSettings(t *testing.T) {
 		if s := newFleetSettings(c, doc, path, dir); len(layers.Diff(c, s.config())) > 0 {
 			t.Errorf("%v: still in use: %v", change, layers.Diff(c, s.config()))
 		}
+	}
+}
+
+// A file that was read again goes below what the cloud wants; what the shadow adds and what is wrong with it is told beside
+// the sources, and a URI with a password never is.
+func TestSourcesOfFileAndShadow(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t, t.TempDir(), map[string]error{"sources.gate": errors.New("the model is being exchanged")})
+	d.shadow(`{"sources":{"front":{"detect_fps":2},"door":{"uri":"rtsp://u:PLANTED@10.0.0.8/s"},"gate":{"uri":"usb:1"},"shell":{"uri":"exec:sh -c PLANTED"},"none":{"enabled":true},"other":{"fps":1}}}`)
+	d.slate.mu.Lock()
+	if d.slate.told["sources.front.detect_fps"] != "2" {
+		t.Errorf("told %v", d.slate.told)
+	}
+	d.slate.told = map[string]string{}
+	d.slate.mu.Unlock()
+	want := map[string]string{"front": "", "door": "", "gate": codeNotApplied, "shell": "local_only", "none": "unknown_source"}
+	reports, broken := d.sourceReports()
+	got := map[string]string{}
+	for name, r := range reports {
+		got[name] = ""
+		if r.Error != nil {
+			got[name] = r.Error.Code
+		}
+		if (r.settings != nil) != (name == "front" || name == "door") {
+			t.Errorf("%s is reported as %+v", name, r.settings)
+		}
+	}
+	// Of the names that are not watched the first two are told of.
+	delete(want, "shell")
+	if diff := cmp.Diff(want, got); diff != "" || broken != "" || strings.Contains(jsonText(t, reports), "PLANTED") {
+		t.Errorf("%s%s\n%s", diff, broken, jsonText(t, reports))
+	}
+	d.shadow(`{"sources":[1]}`)
+	if _, broken := d.sourceReports(); !strings.Contains(broken, "must be") {
+		t.Errorf("what is no object is reported as %q", broken)
+	}
+
+	c, doc, _ := fleetConfig(t, `back: {uri: sample, slot: doors}`, `yard: {uri: sample, slot: doors}`)
+	d.after(func() { d.takeFile(c, doc) })
+	if cfg := d.config(); len(cfg.Sources) != 3 || cfg.Sources["yard"].URI != config.SourceSample || cfg.Sources["door"].URI == "" {
+		t.Errorf("after the file has changed: %v", slices.Sorted(maps.Keys(cfg.Sources)))
+	}
+	d.shadow(`{}`)
+	if cfg := d.config(); len(cfg.Sources) != 2 {
+		t.Errorf("after the shadow has forgotten its own: %v", slices.Sorted(maps.Keys(cfg.Sources)))
 	}
 }
 

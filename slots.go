@@ -156,7 +156,7 @@ func (s *slots) load(ctx context.Context, p *place, v *store.Version) (loaded, e
 // options are how models are loaded here.
 func (s *slots) options() loadOptions {
 	e := s.cfg.Engine
-	return loadOptions{Lanes: s.lanes, Spinning: e.Spinning, Deadline: duration(e.RunTimeout), Providers: providersOf(e)}
+	return loadOptions{Lanes: s.lanes, Batching: true, Batch: int(e.Batch), Spinning: e.Spinning, Deadline: duration(e.RunTimeout), Providers: providersOf(e)}
 }
 
 // Probe implements deploy.Host.
@@ -241,6 +241,11 @@ func (p *place) want(ctx context.Context, source string, score *float32) error {
 	}
 	defer func() { <-p.turn }()
 	return p.setDecoders(ctx)
+}
+
+// forget drops what a source wanted of its slot.
+func (s *slots) forget(ctx context.Context, source string, was config.Source) error {
+	return s.byName[was.SlotName()].want(ctx, source, nil)
 }
 
 // least is the lowest threshold that anybody wants: the decoder keeps what it passes, and each source drops the rest.

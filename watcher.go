@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,13 +14,8 @@ import (
 	"gnomon/camera"
 	"gnomon/config"
 	"gnomon/engine"
+	"gnomon/engine/scene"
 	"gnomon/telemetry"
-)
-
-// Waiting times between attempts to open a live source again: a camera that reboots is back within a minute.
-const (
-	reopenFirst = time.Second
-	reopenMax   = 30 * time.Second
 )
 
 // State words of a source, in status messages and on the screen.
@@ -36,7 +32,6 @@ const (
 // starts again when they fail. It satisfies engine.Sink.
 type watcher struct {
 	name   string
-	cfg    config.Source
 	every  atomic.Bool // publish frames without detections too
 	slots  *slots
 	stays  bool // does not end with its source: it may be switched on again
@@ -44,9 +39,11 @@ type watcher struct {
 	events *events
 	meter  *sourceMeter
 	ident  identity
+	began  time.Time // what monotonic times are counted from
 	topic  string
 	log    *zap.Logger
-	view   *thumbnail // nil when nobody looks
+	stuck  func(reason string)       // ends the agent, which is to be started again
+	view   atomic.Pointer[thumbnail] // nil when nobody looks
 
 	buf   []byte // of the message being written; Handle is never called twice at once
 	place *place // of the pipeline that runs; changes between pipelines only
@@ -54,46 +51,29 @@ type watcher struct {
 	changed chan struct{} // one slot: want has changed in a way that needs another pipeline
 
 	mu       sync.Mutex
-	base     settings // as configured: what holds where the shadow says nothing
-	want     settings
+	want     config.Source
 	state    string
 	err      error
 	pipeline *engine.Pipeline
+	scene    *scene.Watch // of the pipeline that runs; nil: nobody looks at the pictures
 	before   engine.Stats // of the pipelines before this one
 	frameErr error        // the last of a frame
-}
-
-// settings are what may change while a source is watched.
-type settings struct {
-	Enabled bool     `json:"enabled"`
-	Slot    string   `json:"slot"`
-	Score   *float32 `json:"score_threshold,omitempty"` // nil: the model's own
-}
-
-func (s settings) equal(o settings) bool {
-	return s.Enabled == o.Enabled && s.Slot == o.Slot && orZero(s.Score) == orZero(o.Score)
-}
-
-// configured are the settings of a source in the configuration.
-func configured(src config.Source) settings {
-	return settings{Enabled: src.Enabled, Slot: src.SlotName(), Score: src.ScoreThreshold}
 }
 
 // identity is what every message of this process carries.
 type identity struct{ thing, boot string }
 
-func newWatcher(name string, a *agent) (*watcher, error) {
+// newWatcher makes the watcher of a source as cfg has it.
+func newWatcher(name string, src config.Source, a *agent, cfg *config.Config) (*watcher, error) {
 	topic, err := telemetry.DetectionsTopic(a.cfg.MQTT.TopicPrefix, a.ident.thing, name)
 	if err != nil {
 		return nil, err
 	}
 	w := &watcher{
-		name: name, cfg: a.cfg.Sources[name], slots: a.slots, mqtt: a.mqtt, events: a.events, meter: a.telling.meter.source(name), ident: a.ident, topic: topic, stays: a.follower != nil,
-		log: a.log.With(zap.String("source", name)), state: stateStarting, changed: make(chan struct{}, 1),
+		name: name, want: src, slots: a.slots, mqtt: a.mqtt, events: a.events, meter: a.telling.meter.source(name), ident: a.ident, topic: topic, stays: a.follower != nil,
+		began: a.telling.began, log: a.log.With(zap.String("source", name)), state: stateStarting, changed: make(chan struct{}, 1), stuck: a.over.restart,
 	}
-	w.base = configured(w.cfg)
-	w.want = w.base
-	w.publish(w.cfg.Publish, a.cfg.MQTT.Publish)
+	w.publish(src.Publish, cfg.MQTT.Publish)
 	return w, nil
 }
 
@@ -105,32 +85,34 @@ func (w *watcher) publish(own, all config.Publish) {
 	w.every.Store(own == config.PublishEveryFrame)
 }
 
-// configured are the settings that hold where the shadow says nothing.
-func (w *watcher) configured() settings {
+// source is the source as it is wanted now.
+func (w *watcher) source() config.Source {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.base
+	return w.want
 }
 
-// reconfigure changes them; they take effect when they are applied.
-func (w *watcher) reconfigure(s settings) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.base = s
+// needsOpening reports whether a change takes more than the pipeline that runs can do.
+func needsOpening(before, after config.Source) bool {
+	after.ScoreThreshold, after.Labels, after.DetectFPS, after.Publish = before.ScoreThreshold, before.Labels, before.DetectFPS, before.Publish
+	return !reflect.DeepEqual(before, after)
 }
 
-// apply changes the settings. A threshold takes effect at once; the rest starts the source anew. After an error the
-// settings are as before, and the call may be made again.
-func (w *watcher) apply(ctx context.Context, next settings) error {
-	before := w.settings()
-	if before.Slot != next.Slot || before.Enabled && !next.Enabled { // it is nobody there any more who wants something
-		if err := w.slots.byName[before.Slot].want(ctx, w.name, nil); err != nil {
-			return err
+// apply changes the source. What the pipeline can do takes effect at once; the rest opens this source anew. After an error
+// all is as before, and the call may be made again. Again: a source that has ended for good is to be begun with anew.
+func (w *watcher) apply(ctx context.Context, next config.Source) (again bool, err error) {
+	before := w.source()
+	if reflect.DeepEqual(before, next) {
+		return false, nil
+	}
+	if before.SlotName() != next.SlotName() || before.Enabled && !next.Enabled { // it is nobody there any more who wants something
+		if err := w.slots.forget(ctx, w.name, before); err != nil {
+			return false, err
 		}
 	}
 	if next.Enabled {
-		if err := w.slots.byName[next.Slot].want(ctx, w.name, next.Score); err != nil {
-			return err
+		if err := w.slots.byName[next.SlotName()].want(ctx, w.name, next.ScoreThreshold); err != nil {
+			return false, err
 		}
 	}
 	w.mu.Lock()
@@ -138,21 +120,23 @@ func (w *watcher) apply(ctx context.Context, next settings) error {
 	p := w.pipeline
 	w.mu.Unlock()
 	if p != nil {
-		p.SetScoreThreshold(orZero(next.Score))
+		set(p, &next)
 	}
-	if before.Enabled != next.Enabled || before.Slot != next.Slot {
-		select {
-		case w.changed <- struct{}{}:
-		default:
-		}
+	if !needsOpening(before, next) {
+		return false, nil
 	}
-	return nil
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+	return true, nil
 }
 
-func (w *watcher) settings() settings {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.want
+// set gives a pipeline the settings that it can change while it runs.
+func set(p *engine.Pipeline, s *config.Source) {
+	p.SetScoreThreshold(orZero(s.ScoreThreshold))
+	p.SetLabels(s.Labels)
+	p.SetDetectFPS(s.DetectFPS)
 }
 
 func orZero(v *float32) float32 {
@@ -171,7 +155,7 @@ func (w *watcher) run(ctx context.Context) error {
 		case <-w.changed: // is in what comes now
 		default:
 		}
-		if w.settings().Enabled {
+		if w.source().Enabled {
 			current, cancel := context.WithCancel(ctx)
 			restart := make(chan bool, 1)
 			go func() {
@@ -189,14 +173,14 @@ func (w *watcher) run(ctx context.Context) error {
 				continue
 			}
 		} else {
-			w.set(stateDisabled, nil)
+			w.setState(stateDisabled, nil)
 			w.log.Info("the source is disabled")
 		}
 		if !w.stays || ctx.Err() != nil {
 			return err
 		}
 		if err != nil {
-			w.log.Error("the source failed; enable it again through the shadow, or restart", zap.Error(err))
+			w.log.Error("the source failed; change it through the shadow or the configuration, or restart", zap.Error(err))
 		}
 		select {
 		case <-w.changed:
@@ -208,59 +192,118 @@ func (w *watcher) run(ctx context.Context) error {
 
 // watch blocks until the source has ended for good or ctx is cancelled.
 func (w *watcher) watch(ctx context.Context) error {
-	wait := reopenFirst
+	var r reopening
 	for {
 		started := time.Now()
-		err := w.once(ctx)
+		src := w.source()
+		err := w.once(ctx, &src)
 		stopped := ctx.Err() != nil
 		if stopped || err == nil {
-			w.set(stateEnded, nil)
+			w.setState(stateEnded, nil)
 			if !stopped {
 				w.log.Info("the source has ended")
 			}
 			return nil //nolint:nilerr // what a source says while it is being stopped is no failure
 		}
-		if !w.cfg.Live() {
-			w.set(stateFailed, err)
+		if !src.Live() {
+			w.setState(stateFailed, err)
 			return err
 		}
-		if time.Since(started) > reopenMax {
-			wait = reopenFirst
+		if errors.Is(err, camera.ErrTooManyAbandoned) {
+			w.stuck(err.Error())
 		}
-		w.set(stateRetrying, err)
-		w.log.Warn("the source failed; trying again", zap.Error(err), zap.Duration("in", wait))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		wait := r.failed(err, time.Since(started))
+		w.setState(stateRetrying, err)
+		if r.news(err, time.Now()) {
+			w.log.Warn("the source failed; trying again", zap.Error(err), zap.Duration("in", wait.Round(time.Millisecond)))
 		}
-		wait = min(2*wait, reopenMax)
+		pause(ctx, src.URI, wait)
 	}
 }
 
 // once opens the source and works until it ends.
-func (w *watcher) once(ctx context.Context) (err error) {
-	src, err := openInput(camera.Options{
-		Name: w.name, URI: w.cfg.URI, Loop: w.cfg.Loop, Realtime: w.cfg.Realtime(),
-		Width: w.cfg.Width, Height: w.cfg.Height, FPS: w.cfg.FPS,
-	})
+func (w *watcher) once(ctx context.Context, s *config.Source) (err error) {
+	src, err := openInput(ctx, cameraOptions(w.name, s))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	want := w.settings()
-	w.place = w.slots.byName[want.Slot]
-	p, err := engine.NewPipeline(engine.PipelineOptions{Source: src, Slot: w.place.slot, Sink: w})
+	w.place = w.slots.byName[s.SlotName()]
+	o := engine.PipelineOptions{Source: src, Slot: w.place.slot, Sink: w, Region: s.ROI}
+	gate := newGate(s)
+	if gate != nil {
+		o.Gate = gate
+	}
+	p, err := engine.NewPipeline(o)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
-	w.before, w.pipeline = w.statsLocked(), p
-	p.SetScoreThreshold(orZero(w.want.Score))
+	w.before, w.pipeline, w.scene = w.statsLocked(), p, gate.watch()
+	set(p, &w.want)
 	w.mu.Unlock()
 	w.meter.open()
-	w.set(stateRunning, nil)
+	w.setState(stateRunning, nil)
 	w.log.Info("watching", zap.Stringer("what", describe{src}))
 	return p.Run(ctx)
+}
+
+// cameraOptions are how a source is opened.
+func cameraOptions(name string, s *config.Source) camera.Options {
+	return camera.Options{
+		Name: name, URI: s.URI, Loop: s.Loop, Realtime: s.Realtime(), Watch: s.Watch,
+		Width: s.Width, Height: s.Height, FPS: s.FPS, Format: s.Format, Transport: s.Transport, Decoder: s.Decoder,
+		Rotate: s.Rotate, Flip: s.Flip, Crop: s.Crop, Stall: time.Duration(s.Stall),
+	}
+}
+
+// gate looks at the pictures of a source before the model does (engine.Gate).
+type gate struct {
+	scene *scene.Watch
+	still bool // pictures in which nothing has moved do not pass
+}
+
+// newGate makes the gate of a source; nil: nobody looks.
+func newGate(s *config.Source) *gate {
+	o := scene.Options{Motion: s.Motion}
+	if s.Live() {
+		o.FrozenAfter, o.BlackAfter = time.Duration(s.FrozenAfter), time.Duration(s.BlackAfter)
+	}
+	if o == (scene.Options{}) {
+		return nil
+	}
+	return &gate{scene: scene.New(o), still: s.Motion > 0}
+}
+
+// Pass implements engine.Gate.
+func (g *gate) Pass(f *engine.Frame) bool {
+	moved := g.scene.Look(f.Pix, f.Width, f.Height, f.Stride, f.CapturedAt)
+	return moved || !g.still
+}
+
+func (g *gate) watch() *scene.Watch {
+	if g == nil {
+		return nil
+	}
+	return g.scene
+}
+
+// picture is since when the picture has been frozen or black for too long; zero: it is not.
+func (w *watcher) picture() (frozen, black time.Time) {
+	w.mu.Lock()
+	watch := w.scene
+	w.mu.Unlock()
+	if watch == nil {
+		return frozen, black
+	}
+	s := watch.State()
+	if s.Frozen {
+		frozen = s.Since
+	}
+	if s.Black {
+		black = s.Since
+	}
+	return frozen, black
 }
 
 // describe gives sources that have no String their name.
@@ -280,17 +323,18 @@ func (w *watcher) Handle(r *engine.Result) error {
 		w.frameErr = r.Err
 		w.mu.Unlock()
 	}
-	if w.view != nil {
-		w.view.take(r)
+	if view := w.view.Load(); view != nil {
+		view.take(r)
 	}
 	w.place.frames.offer(r.Frame)
-	score := w.settings().Score
+	score := w.score()
 	if len(r.Detections) == 0 && !w.every.Load() {
 		w.meter.observe(r, score, false, nil)
 		return nil
 	}
 	m := detectionMessage(r, w.name)
 	m.Device, m.BootID, m.Limit = w.ident.thing, w.ident.boot, telemetry.MaxPayload
+	m.Monotonic, m.Clock = r.Frame.CapturedAt.Sub(w.began), w.meter.clock()
 	w.buf = m.AppendJSON(w.buf[:0])
 	// A refused message is counted by the client and shown in the status; the camera goes on.
 	err := w.mqtt.Publish(w.topic, w.buf)
@@ -298,8 +342,15 @@ func (w *watcher) Handle(r *engine.Result) error {
 	return nil
 }
 
-// set notes the state of the source, and tells when it is another.
-func (w *watcher) set(state string, err error) {
+// score is the source's own threshold; nil: it has none.
+func (w *watcher) score() *float32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.want.ScoreThreshold
+}
+
+// setState notes the state of the source, and tells when it is another.
+func (w *watcher) setState(state string, err error) {
 	w.mu.Lock()
 	changed := w.state != state
 	w.state, w.err = state, err

@@ -128,7 +128,7 @@ func TestFieldsAreStable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cameras := &CamerasReport{Host: Host{GPUs: []GPU{{}}}, Steps: []CamerasRow{{}}}
+	cameras := &CamerasReport{Host: Host{GPUs: []GPU{{}}}, Steps: []CamerasRow{{}}, Soak: &CamerasSoak{}, Memory: []CamerasMemory{{}}}
 	comparison := &Comparison{Pairs: []PairChanges{{Changes: []Change{{}}}}, OnlyA: []string{"a"}, OnlyB: []string{"b"}, Notes: []string{"n"}}
 	for file, v := range map[string]any{"bench_fields.txt": report(), "cameras_fields.txt": cameras, "compare_fields.txt": comparison} {
 		data, err := json.Marshal(v)

@@ -90,15 +90,7 @@ func writable(path string) error {
 
 // Write draws the detections on a copy of the frame and writes it.
 func (a *Annotator) Write(f *engine.Frame, dets []detect.Detection, labels []string) error {
-	src, err := gocv.NewMatFromBytes(f.Height, f.Width, gocv.MatTypeCV8UC3, f.Pix)
-	if err != nil {
-		return fmt.Errorf("annotate: %w", err)
-	}
-	err = src.CopyTo(&a.mat)
-	if e := src.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+	if err := place(f, 0, 0, &a.mat); err != nil { // a copy: the frame is not drawn on
 		return fmt.Errorf("annotate: %w", err)
 	}
 	for _, d := range dets {

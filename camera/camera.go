@@ -28,6 +28,37 @@ var ErrTruncated = errors.New("the video ends early")
 // ErrCutShort is wrapped by the error about a picture that ends too early.
 var ErrCutShort = errors.New("the picture is cut short; copy or download it again")
 
+// Errors of live sources are told apart by what they wrap: those that pass are tried again soon, ErrAuth and ErrUnsupported stay
+// until somebody changes something.
+var (
+	// ErrAuth: the camera refuses the user or the password. Tried again and again, many cameras lock the user out.
+	ErrAuth = errors.New("the camera refuses the user or the password; correct them in the source's uri")
+
+	// ErrUnreachable: the camera does not answer, or nothing listens there.
+	ErrUnreachable = errors.New("the camera cannot be reached")
+
+	// ErrNoStream: the camera is there and has no stream of this name.
+	ErrNoStream = errors.New("the camera has no stream of this name; check the path in the source's uri")
+
+	// ErrUnsupported: what arrives, or the way in which it is asked for, is not built in.
+	ErrUnsupported = errors.New("not supported")
+
+	// ErrEnded: the camera, or a server in between, has ended the stream.
+	ErrEnded = errors.New("the stream has ended")
+
+	// ErrStalled: no picture came for longer than Options.Stall allows.
+	ErrStalled = errors.New("no picture comes any more")
+
+	// ErrGone: the device is not there, or not any more.
+	ErrGone = errors.New("the camera is unplugged")
+
+	// ErrChanged: the pictures have another size or format than at first; opened anew, the source is right again.
+	ErrChanged = errors.New("the camera changed its picture")
+
+	// ErrTooManyAbandoned: so many readers hang in calls that never return that only a restart of the process helps.
+	ErrTooManyAbandoned = errors.New("too many cameras hang in their drivers; restart gnomon")
+)
+
 // Kind says what a URI names.
 type Kind int
 

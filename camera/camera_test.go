@@ -347,7 +347,7 @@ func TestOpenErrors(t *testing.T) {
 		{"/dev/video97", "/dev/video97: no such camera; `ls /dev/video*` shows those that there are"},
 		{"gopher://x/y", `the scheme "gopher" is not known; use a path, /dev/videoN, rtsp://, rtmp://, http://, udp:// or tcp://`},
 		{"rtsps://user:secret@h/y", "rtsps://***@h/y: encrypted streams are not built in; use rtsp, or a proxy on this machine"},
-		{"rtsp://user:secret@127.0.0.1:1/y", "rtsp://***@127.0.0.1:1/y cannot be opened: check the address, the user and the password, and that the camera is up"},
+		{"rtsp://user:secret@127.0.0.1:1/y", "rtsp://***@127.0.0.1:1/y: the camera cannot be reached: nothing listens at this port; check the address, and that the camera is up"},
 		{"/dev/null", "/dev/null cannot be opened: it is in use by another program, is not a capture device, or this user may not read it (group video)"},
 	}
 	for _, row := range rows {

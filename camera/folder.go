@@ -5,6 +5,7 @@ package camera
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
@@ -34,38 +35,46 @@ const (
 	folderRate = 5
 )
 
+// pictures makes frames of the files of a folder.
+type pictures struct {
+	o   Options
+	seq uint64
+	due time.Time
+}
+
 // folder delivers the pictures of a directory in the order of their names, or one picture. A picture that cannot be
 // read is skipped; at the end Read returns an error that names it instead of io.EOF.
 type folder struct {
-	o      Options
+	pictures
 	files  []string
 	next   int
-	seq    uint64
 	broken []error
 	bad    int
-	due    time.Time
 	closed atomic.Bool
 }
 
-func openFolder(o Options) (*folder, error) {
+func openFolder(o Options) (engine.Source, error) {
 	if o.Files != nil {
-		return &folder{o: o, files: o.Files}, nil
+		return &folder{pictures: pictures{o: o}, files: o.Files}, nil
+	}
+	if o.Watch {
+		return openWatched(o)
 	}
 	files, err := Pictures(o.URI)
 	if err != nil {
 		return nil, err
 	}
-	return &folder{o: o, files: files}, nil
+	return &folder{pictures: pictures{o: o}, files: files}, nil
 }
 
 // Name is the source's name.
-func (f *folder) Name() string { return f.o.Name }
+func (p *pictures) Name() string { return p.o.Name }
 
 // Live is false: no picture is lost.
-func (f *folder) Live() bool { return false }
+func (p *pictures) Live() bool { return false }
 
 // Rate is the rate at which the folder is shown when paced.
-func (f *folder) Rate() float64 { return folderRate }
+func (p *pictures) Rate() float64 { return folderRate }
 
 // Frames is the number of pictures; 0 when they repeat for ever.
 func (f *folder) Frames() int {
@@ -103,8 +112,18 @@ func (f *folder) Read(ctx context.Context, dst *engine.Frame) error {
 	}
 }
 
-func (f *folder) load(path string, dst *engine.Frame) error {
-	data, err := readBounded(path)
+func (p *pictures) load(path string, dst *engine.Frame) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	return p.decode(file, path, dst)
+}
+
+// decode makes a frame of a file, which path names.
+func (p *pictures) decode(file *os.File, path string, dst *engine.Frame) error {
+	data, err := readBounded(file, path)
 	if err != nil {
 		return err
 	}
@@ -119,9 +138,9 @@ func (f *folder) load(path string, dst *engine.Frame) error {
 		return fmt.Errorf("%s: %w", path, ErrNotMedia)
 	}
 	dst.CapturedAt = time.Now()
-	dst.Seq, dst.Origin = f.seq, path
-	dst.PTS = time.Duration(f.seq) * time.Second / folderRate
-	f.seq++
+	dst.Seq, dst.Origin = p.seq, path
+	dst.PTS = time.Duration(p.seq) * time.Second / folderRate
+	p.seq++
 	if err := b.expose(dst); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -150,16 +169,15 @@ func complete(data []byte) error {
 		if !bytes.Contains(data[len(data)/2:], []byte("\xff\xd9")) {
 			return ErrCutShort
 		}
+	case bytes.HasPrefix(data, []byte("BM")): // says how long it is; some programs leave that 0
+		if len(data) < 6 || int64(binary.LittleEndian.Uint32(data[2:])) > int64(len(data)) {
+			return ErrCutShort
+		}
 	}
 	return nil
 }
 
-func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
+func readBounded(file *os.File, path string) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(file, maxPictureBytes+1))
 	switch {
 	case err != nil:
@@ -187,20 +205,20 @@ func (f *folder) end() error {
 	return err
 }
 
-func (f *folder) pace(ctx context.Context) error {
-	if !f.o.Realtime {
+func (p *pictures) pace(ctx context.Context) error {
+	if !p.o.Realtime {
 		return nil
 	}
 	now := time.Now()
-	if wait := f.due.Sub(now); wait > 0 {
+	if wait := p.due.Sub(now); wait > 0 {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		now = f.due
+		now = p.due
 	}
-	f.due = now.Add(time.Second / folderRate)
+	p.due = now.Add(time.Second / folderRate)
 	return nil
 }
 

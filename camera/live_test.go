@@ -63,8 +63,52 @@ func TestStream(t *testing.T) {
 	if frames < 20 { // the decoder keeps some for probing
 		t.Errorf("%d frames of 60", frames)
 	}
-	if !strings.Contains(err.Error(), "ended or was silent") || strings.Contains(err.Error(), "secret") {
+	if !errors.Is(err, ErrEnded) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("the end: %v", err)
+	}
+	if err := errors.Join(f.Close(), src.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A camera that sends a broken picture, or is set to another size, as cameras with MJPEG over HTTP do it.
+func TestStreamBrokenAndResized(t *testing.T) {
+	leakFree(t)
+	small, large := picture(t, 64, 48, true), picture(t, 128, 96, true)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+		for i := range 100 {
+			frame := small
+			switch {
+			case i >= 80:
+				frame = large
+			case i >= 40 && i%10 == 0:
+				frame = append([]byte("\xff\xd8\xff"), "this is no picture"...)
+			case i >= 40 && i%10 == 5:
+				frame = small[:len(small)/2]
+			}
+			if _, err := fmt.Fprintf(w, "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n", len(frame), frame); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			time.Sleep(5 * time.Millisecond)
+		}
+	}))
+	t.Cleanup(s.Close)
+	src, err := Open(Options{Name: "cam", URI: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f engine.Frame
+	frames := 0
+	for err = src.Read(t.Context(), &f); err == nil; err = src.Read(t.Context(), &f) {
+		frames++
+		if f.Width != 64 || f.Height != 48 {
+			t.Fatalf("frame %d: %dx%d", frames, f.Width, f.Height)
+		}
+	}
+	if !errors.Is(err, ErrChanged) || frames < 60 {
+		t.Errorf("%d frames and then %v", frames, err)
 	}
 	if err := errors.Join(f.Close(), src.Close()); err != nil {
 		t.Error(err)

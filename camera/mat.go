@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync/atomic"
+	"time"
 
 	"gocv.io/x/gocv"
 
@@ -20,14 +22,20 @@ var liveMats atomic.Int64
 func LiveMats() int { return int(liveMats.Load()) }
 
 // Setup prepares OpenCV for gnomon's ways: one thread (the pipeline runs pictures side by side, which costs less
-// than splitting each) and no chatter of its own on stderr (what matters comes back as errors). Call
-// it once, before anything else of this package.
+// than splitting each), no chatter of its own on stderr (what matters comes back as errors), and no lock that makes one camera
+// wait until another has answered. Call it once, before anything else of this package. Variables that are set in the
+// environment stay: whoever sets them before the start knows why.
 func Setup() {
-	// FFmpeg's level is read from the environment only. Whoever sets it before the start knows why.
-	const ffmpegLevel = "OPENCV_FFMPEG_LOGLEVEL"
-	if _, set := os.LookupEnv(ffmpegLevel); !set {
-		_ = os.Setenv(ffmpegLevel, "-8")
+	for name, value := range map[string]string{
+		// OpenCV opens one stream at a time, for versions of FFmpeg that are long gone.
+		"OPENCV_FFMPEG_IS_THREAD_SAFE":      "1",
+		"OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": strconv.Itoa(int(driverLimit / time.Second)),
+	} {
+		if _, set := os.LookupEnv(name); !set {
+			_ = os.Setenv(name, value)
+		}
 	}
+	installDecoderLog() // stays unless OPENCV_FFMPEG_LOGLEVEL or OPENCV_FFMPEG_DEBUG is set: then OpenCV prints
 	if os.Getenv("OPENCV_LOG_LEVEL") == "" {
 		quiet()
 	}

@@ -3,6 +3,8 @@
 package camera
 
 import (
+	"context"
+
 	"gnomon/engine"
 	"gnomon/engine/detect"
 )
@@ -21,6 +23,9 @@ func LiveMats() int { return 0 }
 
 // Open returns ErrNoOpenCV.
 func Open(Options) (engine.Source, error) { return nil, ErrNoOpenCV }
+
+// OpenContext returns ErrNoOpenCV.
+func OpenContext(context.Context, Options) (engine.Source, error) { return nil, ErrNoOpenCV }
 
 // Annotator is not available in a build without OpenCV.
 type Annotator struct{}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,26 +16,12 @@ import (
 	"gnomon/engine"
 )
 
-// Properties of OpenCV's VideoCapture that gocv does not name.
-const (
-	propOpenTimeout gocv.VideoCaptureProperties = 53 // milliseconds
-	propReadTimeout gocv.VideoCaptureProperties = 54 // milliseconds
-	propThreads     gocv.VideoCaptureProperties = 70
-)
+// propThreads is a property of OpenCV's VideoCapture that gocv does not name.
+const propThreads gocv.VideoCaptureProperties = 70
 
-const (
-	// streamTimeout bounds opening a stream and waiting for its next packet, instead of FFmpeg's 30 s: a camera
-	// that is silent for this long is gone.
-	streamTimeout = 10 * time.Second
-
-	// maxRate bounds a frame rate that a file claims; nonsense in a header must not stop the pacing.
-	maxRate = 1000
-)
-
-// video reads a file, a device or a stream through VideoCapture.
+// video reads a file through VideoCapture.
 type video struct {
-	o    Options
-	kind Kind
+	o Options
 
 	// mu guards cap against Close while a Read is in progress: nothing native is freed outside it.
 	mu     sync.Mutex
@@ -54,8 +38,8 @@ type video struct {
 	timer    *time.Timer
 }
 
-func openVideo(o Options, kind Kind) (*video, error) {
-	v := &video{o: o, kind: kind}
+func openVideo(o Options) (*video, error) {
+	v := &video{o: o}
 	if err := v.reopen(); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
@@ -68,78 +52,35 @@ func (v *video) reopen() error {
 		_ = v.cap.Close()
 		v.cap = nil
 	}
-	c, err := v.openCapture()
+	// One decoding thread: decoding is a small part of the work, and threads of its own would fight the models'.
+	c, err := gocv.VideoCaptureFileWithAPIParams(v.o.URI, gocv.VideoCaptureFFmpeg, []gocv.VideoCaptureProperties{propThreads, 1})
 	if c != nil && (err != nil || !c.IsOpened()) {
 		_ = c.Close()
-		return v.openError()
+		return fmt.Errorf("%s: %w", v.o.URI, ErrNotMedia)
 	}
 	if err != nil {
-		return v.openError()
+		return fmt.Errorf("%s: %w", v.o.URI, ErrNotMedia)
 	}
 	v.cap = c
-	v.fps = c.Get(gocv.VideoCaptureFPS)
-	if !(v.fps > 0 && v.fps <= maxRate) {
-		v.fps = 0
-	}
+	v.fps = saneRate(c.Get(gocv.VideoCaptureFPS))
 	v.expected = 0
-	if v.kind == File {
-		if n := c.Get(gocv.VideoCaptureFrameCount); n > 0 && !math.IsInf(n, 0) {
-			v.expected = n
-		}
+	if n := c.Get(gocv.VideoCaptureFrameCount); n > 0 && !math.IsInf(n, 0) {
+		v.expected = n
 	}
 	v.inLoop = 0
 	return nil
 }
 
-func (v *video) openCapture() (*gocv.VideoCapture, error) {
-	if v.kind == Device {
-		var params []gocv.VideoCaptureProperties
-		if v.o.Width > 0 {
-			params = append(params, gocv.VideoCaptureFrameWidth, gocv.VideoCaptureProperties(v.o.Width))
-		}
-		if v.o.Height > 0 {
-			params = append(params, gocv.VideoCaptureFrameHeight, gocv.VideoCaptureProperties(v.o.Height))
-		}
-		if v.o.FPS > 0 {
-			params = append(params, gocv.VideoCaptureFPS, gocv.VideoCaptureProperties(math.Round(v.o.FPS)))
-		}
-		if len(params) == 0 {
-			return gocv.VideoCaptureFileWithAPI(v.o.URI, gocv.VideoCaptureV4L2)
-		}
-		return gocv.VideoCaptureFileWithAPIParams(v.o.URI, gocv.VideoCaptureV4L2, params)
-	}
-	// One decoding thread: decoding is a small part of the work, and threads of its own would fight the models'.
-	params := []gocv.VideoCaptureProperties{propThreads, 1}
-	if v.kind == Stream {
-		ms := gocv.VideoCaptureProperties(streamTimeout.Milliseconds())
-		params = append(params, propOpenTimeout, ms, propReadTimeout, ms)
-	}
-	return gocv.VideoCaptureFileWithAPIParams(v.o.URI, gocv.VideoCaptureFFmpeg, params)
-}
-
-func (v *video) openError() error {
-	switch v.kind {
-	case Device:
-		if _, err := os.Stat(v.o.URI); err != nil {
-			return fmt.Errorf("%s: no such camera; `ls /dev/video*` shows those that there are", v.o.URI)
-		}
-		return fmt.Errorf("%s cannot be opened: it is in use by another program, is not a capture device, or this user may not read it (group video)", v.o.URI)
-	case Stream:
-		return fmt.Errorf("%s cannot be opened: check the address, the user and the password, and that the camera is up", Redact(v.o.URI))
-	}
-	return fmt.Errorf("%s: %w", v.o.URI, ErrNotMedia)
-}
-
 // Name is the source's name.
 func (v *video) Name() string { return v.o.Name }
 
-// Live tells whether this is a camera or a stream.
-func (v *video) Live() bool { return v.kind.Live() }
+// Live is false: no frame is lost.
+func (v *video) Live() bool { return false }
 
-// Rate is the frame rate that the file or camera claims, frames a second; 0: unknown.
+// Rate is the frame rate that the file claims, frames a second; 0: unknown.
 func (v *video) Rate() float64 { return v.fps }
 
-// Frames is the number of frames that the file announces; 0: unknown, live or endless.
+// Frames is the number of frames that the file announces; 0: unknown or endless.
 func (v *video) Frames() int {
 	if v.o.Loop {
 		return 0
@@ -157,7 +98,7 @@ func (v *video) Read(ctx context.Context, f *engine.Frame) error {
 	if err != nil {
 		return err
 	}
-	if v.kind == File && v.o.Realtime {
+	if v.o.Realtime {
 		if err := v.pace(ctx, at); err != nil {
 			return err
 		}
@@ -194,12 +135,6 @@ func (v *video) next(b *matBuffer) (time.Duration, error) {
 
 // position is the stream time of the picture just read. Files without time stamps are counted out by their rate.
 func (v *video) position() time.Duration {
-	if v.kind != File {
-		if v.epoch.IsZero() {
-			v.epoch = time.Now()
-		}
-		return time.Since(v.epoch)
-	}
 	ms := v.cap.Get(gocv.VideoCapturePosMsec)
 	at := v.base + time.Duration(math.Round(ms*1e3))*time.Microsecond
 	if v.inLoop > 1 && at <= v.last || ms < 0 || math.IsNaN(ms) || math.IsInf(ms, 0) {
@@ -220,10 +155,6 @@ func (v *video) interval() time.Duration {
 // ended decides what the end of the capture means: nil to start again, io.EOF, or an error.
 func (v *video) ended() error {
 	switch {
-	case v.kind == Device:
-		return fmt.Errorf("%s delivers no more pictures; was it unplugged?", v.o.URI)
-	case v.kind == Stream:
-		return fmt.Errorf("%s ended or was silent for %v", Redact(v.o.URI), streamTimeout)
 	case v.inLoop == 0:
 		return fmt.Errorf("%s: %w: no picture in it can be decoded", v.o.URI, ErrNotMedia)
 	case v.o.Loop:
@@ -279,4 +210,4 @@ func (v *video) Close() error {
 }
 
 // String names the source in logs.
-func (v *video) String() string { return strings.TrimSpace(v.kind.String() + " " + Redact(v.o.URI)) }
+func (v *video) String() string { return File.String() + " " + v.o.URI }

@@ -28,35 +28,6 @@ type Device struct {
 	Thing string `yaml:"thing" jsonschema_description:"The device's name, one level of the MQTT topics, at most 128 bytes without / + # or spaces. Empty: the host's name."`
 }
 
-// Source is one entry of the section sources. Its zero value is not its default: see SetDefaults.
-type Source struct {
-	Enabled        bool     `yaml:"enabled" jsonschema_description:"False leaves the source out without deleting it."`
-	URI            string   `yaml:"uri" jsonschema:"required" jsonschema_description:"The word sample (the video that comes with gnomon), a video file, a folder of pictures, a camera such as /dev/video0, or a stream: rtsp://, rtmp://, http://, udp://, tcp://."`
-	Loop           bool     `yaml:"loop" jsonschema_description:"Files only: begin again at the end."`
-	Pace           Pace     `yaml:"pace" jsonschema_description:"Files only: realtime plays a video at its own rate, max as fast as the model can."`
-	Width          int      `yaml:"width" jsonschema_description:"Cameras only: the width to ask for in pixels, together with height. 0: the camera's choice."`
-	Height         int      `yaml:"height" jsonschema_description:"Cameras only: the height to ask for in pixels, together with width. 0: the camera's choice."`
-	FPS            float64  `yaml:"fps" jsonschema_description:"Cameras only: the frames a second to ask for. 0: the camera's choice."`
-	ScoreThreshold *float32 `yaml:"score_threshold" jsonschema_description:"Detections of a lower score are left out, above 0 up to 1. Unset: what the model's manifest says."`
-	Slot           string   `yaml:"slot" jsonschema_description:"Where the model of this source runs. Sources with one slot share its model; a deployment names the slot. Empty: default."`
-	Publish        Publish  `yaml:"publish" jsonschema_description:"As mqtt.publish, for this source alone. Unset: what mqtt.publish says."`
-}
-
-// SetDefaults implements yamldoc.Defaulter: what a source is unless the file says otherwise.
-func (s *Source) SetDefaults() { s.Enabled = true }
-
-// Realtime reports whether frames of a file come at the video's own rate.
-func (s *Source) Realtime() bool { return s.Pace != PaceMax }
-
-// Pace says how fast a file is read; empty is PaceRealtime.
-type Pace string
-
-// The paces.
-const (
-	PaceRealtime Pace = "realtime"
-	PaceMax      Pace = "max"
-)
-
 // Model is the section model.
 type Model struct {
 	Path     string `yaml:"path" jsonschema_description:"An ONNX file, or the word default for the model inside the program."`
@@ -122,11 +93,19 @@ const (
 	BrokerEmbedded = "embedded" // in MQTT.Broker: the broker in the process
 )
 
+// sample is the source that there is without any.
+func sample() Source {
+	var s Source
+	s.SetDefaults()
+	s.URI, s.Loop, s.Pace = SourceSample, true, PaceRealtime
+	return s
+}
+
 // Default is the configuration without a file: the demo. DefaultYAML says the same in YAML.
 func Default() Config {
 	return Config{
 		Sources: map[string]Source{
-			SourceSample: {Enabled: true, URI: SourceSample, Loop: true, Pace: PaceRealtime},
+			SourceSample: sample(),
 		},
 		Model: Model{Path: ModelDefault},
 		Engine: Engine{

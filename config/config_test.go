@@ -62,6 +62,14 @@ func TestDefaultYAMLIsComplete(t *testing.T) {
 	}
 }
 
+// source is one with the defaults beside what s says.
+func source(s config.Source) config.Source {
+	var d config.Source
+	d.SetDefaults()
+	s.Enabled, s.Labels, s.FrozenAfter, s.BlackAfter = d.Enabled, d.Labels, d.FrozenAfter, d.BlackAfter
+	return s
+}
+
 func TestParse(t *testing.T) {
 	got, err := config.Parse("gnomon.yaml", []byte(`
 device: {thing: box-1}
@@ -72,7 +80,23 @@ sources:
     width: 1280
     height: 720
     fps: 29.97
-  files: {uri: ../clips/a.mp4, pace: max, loop: true, enabled: false}
+  files: {uri: ../clips/a.mp4, pace: max, loop: true, enabled: false, frozen_after: 0s}
+  strip:
+    uri: rtsp://cam/2
+    transport: udp
+    decoder: jetson
+    rotate: 90
+    flip: both
+    crop: [0.25, 0, 0.5, 1]
+    roi: [0, 0.5, 1, 0.5]
+    labels: [person, traffic light]
+    detect_fps: 2.5
+    motion: 0.01
+    stall: 20s
+    frozen_after: 5m
+    black_after: 0s
+  new: {uri: pictures, watch: true}
+  raw: {uri: "gst:videotestsrc ! fdsink", format: i420, width: 64, height: 48, fps: 5}
 model: {path: m.onnx, manifest: m.yaml}
 engine:
   library: /opt/ort.so
@@ -83,6 +107,7 @@ engine:
   tensorrt: {fp16: true, int8: true, cache_dir: /e}
   cuda: {graph: true}
   sessions: 2
+  batch: 8
   threads: auto
   spinning: true
   run_timeout: 1m30s
@@ -118,16 +143,23 @@ log: {level: debug, format: json}
 	want := &config.Config{
 		Device: config.Device{Thing: "box-1"},
 		Sources: map[string]config.Source{
-			"front.door": {Enabled: true, URI: "rtsp://user:p%40ss@cam.example:554/s1", ScoreThreshold: &half, Publish: config.PublishEveryFrame, Slot: "doors"},
-			"back":       {Enabled: true, URI: "/dev/video2", Width: 1280, Height: 720, FPS: 29.97},
-			"files":      {URI: "../clips/a.mp4", Pace: config.PaceMax, Loop: true},
+			"front.door": source(config.Source{URI: "rtsp://user:p%40ss@cam.example:554/s1", ScoreThreshold: &half, Publish: config.PublishEveryFrame, Slot: "doors"}),
+			"back":       source(config.Source{URI: "/dev/video2", Width: 1280, Height: 720, FPS: 29.97}),
+			"files":      {URI: "../clips/a.mp4", Pace: config.PaceMax, Loop: true, Labels: []string{}, BlackAfter: config.Duration(time.Minute)},
+			"strip": {
+				Enabled: true, URI: "rtsp://cam/2", Transport: config.TransportUDP, Decoder: config.DecoderJetson, Rotate: 90, Flip: config.FlipBoth,
+				Crop: config.Area{0.25, 0, 0.5, 1}, ROI: config.Area{0, 0.5, 1, 0.5}, Labels: []string{"person", "traffic light"}, DetectFPS: 2.5, Motion: 0.01,
+				Stall: config.Duration(20 * time.Second), FrozenAfter: config.Duration(5 * time.Minute),
+			},
+			"new": source(config.Source{URI: "pictures", Watch: true}),
+			"raw": source(config.Source{URI: "gst:videotestsrc ! fdsink", Format: "i420", Width: 64, Height: 48, FPS: 5}),
 		},
 		Model: config.Model{Path: "m.onnx", Manifest: "m.yaml"},
 		Engine: config.Engine{
 			Library: "/opt/ort.so", Providers: []string{"tensorrt", "cuda", "cpu"}, Strict: true, Plugins: []string{"/opt/npu.so"},
 			ProviderOptions: map[string]map[string]string{"cuda": {"device_id": "1"}},
 			TensorRT:        config.TensorRT{FP16: true, INT8: true, CacheDir: "/e"}, CUDA: config.CUDA{Graph: true},
-			Sessions: 2, Spinning: true, RunTimeout: config.Duration(90 * time.Second),
+			Sessions: 2, Batch: 8, Spinning: true, RunTimeout: config.Duration(90 * time.Second),
 		},
 		MQTT: config.MQTT{
 			Broker: "mqtts://b.example", ClientID: "c", Username: "u", PasswordFile: "p", CAFile: "ca", CertFile: "c.pem", KeyFile: "k.pem",
@@ -157,7 +189,7 @@ log: {level: debug, format: json}
 	if slots := got.Slots(); !cmp.Equal(slots, []string{"default", "doors"}) {
 		t.Errorf("slots %q", slots)
 	}
-	for name, want := range map[string][2]bool{"front.door": {true, true}, "back": {true, true}, "files": {false, false}} {
+	for name, want := range map[string][2]bool{"front.door": {true, true}, "back": {true, true}, "files": {false, false}, "new": {false, true}, "raw": {true, true}} {
 		s := got.Sources[name]
 		if s.Live() != want[0] || s.Realtime() != want[1] {
 			t.Errorf("%s: live %t, realtime %t", name, s.Live(), s.Realtime())
@@ -181,6 +213,8 @@ sources:
   a: {uri: /abs/a.mp4}
   d: {uri: /dev/video0}
   r: {uri: rtsp://cam/x}
+  e: {uri: "exec:./read a.mp4"}
+  t: {uri: "test:"}
 model: {path: models/m.onnx, manifest: models/m.yaml}
 engine: {library: lib/ort.so, plugins: [p.so, /q.so], tensorrt: {cache_dir: e}}
 mqtt: {broker: "mqtts://b", username: u, password_file: pw, ca_file: /etc/ca.pem, cert_file: c.pem, key_file: ../k.pem}
@@ -203,6 +237,8 @@ aws: {ca_file: aws.pem}
 		"absolute":        {c.Sources["a"].URI, "/abs/a.mp4"},
 		"device":          {c.Sources["d"].URI, "/dev/video0"},
 		"stream":          {c.Sources["r"].URI, "rtsp://cam/x"},
+		"program":         {c.Sources["e"].URI, "exec:./read a.mp4"},
+		"test":            {c.Sources["t"].URI, "test:"},
 		"model":           {c.Model.Path, in("models/m.onnx")},
 		"manifest":        {c.Model.Manifest, in("models/m.yaml")},
 		"plugin":          {c.Engine.Plugins[0], in("p.so")},
@@ -266,6 +302,16 @@ func TestRedacted(t *testing.T) {
 		"rtsp://u:p@ss@cam/x":         "rtsp://***@cam/x",
 		"rtsp://u:p/w@cam/x":          "rtsp://***@cam/x",
 		"http://cam/mail?to=a@b.test": "http://***@b.test",
+		"rtsp://u:a://b@cam/x":        "rtsp://***@cam/x",
+		"gst:rtspsrc location=rtsp://u:PLANTED@cam/x ! decodebin":                  "gst:rtspsrc location=rtsp://***@cam/x ! decodebin",
+		"gst:rtspsrc location=rtsp://cam/x user-id=u user-pw=PLANTED ! a":          "gst:rtspsrc location=rtsp://cam/x user-id=u user-pw=*** ! a",
+		`gst:rtspsrc user-pw = "PLANTED PLANTED" ! a`:                              "gst:rtspsrc user-pw = *** ! a",
+		"exec:sh -c 'a rtsp://u:PLANTED@cam/x | b http://v:PLANTED/PLANTED@c/y' d": "exec:sh -c 'a rtsp://***@cam/x | b http://***@c/y' d",
+		"exec:ffmpeg -i rtsp://u:PLANTED PLANTED@cam/x -":                          "exec:ffmpeg -i rtsp://***@cam/x -",
+		"exec:curl -u admin:PLANTED http://cam/x":                                  "exec:curl -u *** http://cam/x",
+		"exec:python3 -u read.py http://cam/x":                                     "exec:python3 -u read.py http://cam/x",
+		`exec:curl -H "Authorization: Basic UExBTlRFRFBMQU5URUQ=" http://cam/x`:    `exec:curl -H "Authorization: Basic ***" http://cam/x`,
+		"exec:cam --password PLANTED --url http://cam/x?key=PLANTED&a=b":           "exec:cam --password *** --url http://cam/x?key=***&a=b",
 	} {
 		s := config.Source{URI: uri}
 		if got := s.Redacted(); got != want {

@@ -18,6 +18,7 @@ type Engine struct {
 	CUDA            CUDA                         `yaml:"cuda" jsonschema_description:"What CUDA may do."`
 	Sessions        Count                        `yaml:"sessions" jsonschema_description:"How many frames are in the model at once. auto fits the machine."`
 	Threads         Count                        `yaml:"threads" jsonschema_description:"Threads that work on one frame. auto fits the machine."`
+	Batch           Batch                        `yaml:"batch" jsonschema_description:"How many frames, of several sources, a run of the model may take at once, 1 to 32. auto is more than one where the provider gains from it."`
 	Spinning        bool                         `yaml:"spinning" jsonschema_description:"True: idle threads wait by spinning, which lowers the latency a little and uses whole cores."`
 	RunTimeout      Duration                     `yaml:"run_timeout" jsonschema_description:"A run of the model that takes longer is stopped and reported: 100ms to 10m."`
 }
@@ -64,10 +65,10 @@ func (e *Engine) check(p *yamldoc.Problems) {
 	checkPath(p, "engine.tensorrt.cache_dir", e.TensorRT.CacheDir)
 	for _, count := range [...]struct {
 		path string
-		v    Count
-	}{{"engine.sessions", e.Sessions}, {"engine.threads", e.Threads}} {
-		if err := count.v.check(); err != nil {
-			p.Addf(count.path, "%v", err)
+		err  error
+	}{{"engine.sessions", e.Sessions.check()}, {"engine.threads", e.Threads.check()}, {"engine.batch", e.Batch.check()}} {
+		if count.err != nil {
+			p.Addf(count.path, "%v", count.err)
 		}
 	}
 	checkDuration(p, "engine.run_timeout", e.RunTimeout, minRunTimeout, maxRunTimeout)

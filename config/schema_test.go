@@ -18,7 +18,7 @@ type schemaObject struct {
 	Type                 string                   `json:"type"`
 	Description          string                   `json:"description"`
 	Pattern              string                   `json:"pattern"`
-	Enum                 []string                 `json:"enum"`
+	Enum                 []any                    `json:"enum"`
 	Default              any                      `json:"default"`
 	Required             []string                 `json:"required"`
 	Properties           map[string]*schemaObject `json:"properties"`
@@ -81,7 +81,7 @@ func TestSchema(t *testing.T) {
 		"aws", "aws.ca_file", "aws.credentials_endpoint", "aws.ecr_registries", "aws.endpoint_url",
 		"aws.parameters", "aws.parameters.every", "aws.parameters.path", "aws.region", "aws.role_alias", "aws.rotation_template",
 		"device", "device.thing",
-		"engine", "engine.cuda", "engine.cuda.graph", "engine.library", "engine.plugins", "engine.provider_options", "engine.providers",
+		"engine", "engine.batch", "engine.cuda", "engine.cuda.graph", "engine.library", "engine.plugins", "engine.provider_options", "engine.providers",
 		"engine.run_timeout", "engine.sessions", "engine.spinning", "engine.strict",
 		"engine.tensorrt", "engine.tensorrt.cache_dir", "engine.tensorrt.fp16", "engine.tensorrt.int8", "engine.threads",
 		"log", "log.format", "log.level",
@@ -92,8 +92,11 @@ func TestSchema(t *testing.T) {
 		"mqtt", "mqtt.broker", "mqtt.ca_file", "mqtt.cert_file", "mqtt.client_id", "mqtt.keep_alive", "mqtt.key_file", "mqtt.outbox",
 		"mqtt.password_file", "mqtt.publish", "mqtt.qos", "mqtt.topic_prefix", "mqtt.username",
 		"shadow", "shadow.enabled", "shadow.name",
-		"sources", "sources.sample.enabled", "sources.sample.fps", "sources.sample.height", "sources.sample.loop", "sources.sample.pace",
-		"sources.sample.publish", "sources.sample.score_threshold", "sources.sample.slot", "sources.sample.uri", "sources.sample.width",
+		"sources", "sources.sample.black_after", "sources.sample.crop", "sources.sample.decoder", "sources.sample.detect_fps",
+		"sources.sample.enabled", "sources.sample.flip", "sources.sample.format", "sources.sample.fps", "sources.sample.frozen_after",
+		"sources.sample.height", "sources.sample.labels", "sources.sample.loop", "sources.sample.motion", "sources.sample.pace",
+		"sources.sample.publish", "sources.sample.roi", "sources.sample.rotate", "sources.sample.score_threshold", "sources.sample.slot",
+		"sources.sample.stall", "sources.sample.transport", "sources.sample.uri", "sources.sample.watch", "sources.sample.width",
 		"telemetry", "telemetry.basic_ingest", "telemetry.basic_ingest.detections", "telemetry.basic_ingest.events",
 		"telemetry.basic_ingest.logs", "telemetry.basic_ingest.metrics",
 		"telemetry.logs", "telemetry.logs.enabled", "telemetry.logs.files", "telemetry.logs.journal_units", "telemetry.logs.kernel",
@@ -113,7 +116,7 @@ func TestSchema(t *testing.T) {
 	if d := seen["sources.sample.enabled"]; d.Default != true {
 		t.Errorf("enabled: %+v", d)
 	}
-	if d := seen["log.level"]; !slices.Equal(d.Enum, []string{"debug", "info", "warn", "error"}) || d.Default != "info" {
+	if d := seen["log.level"]; !slices.Equal(d.Enum, []any{"debug", "info", "warn", "error"}) || d.Default != "info" {
 		t.Errorf("log.level: %+v", d)
 	}
 }
@@ -149,7 +152,8 @@ func TestSchemaAgrees(t *testing.T) {
 		string(config.DefaultYAML()),
 		"{}",
 		"sources: {a.b-C_9: {uri: 'rtsp://u:p@h/x', score_threshold: 0.01}, d: {uri: /dev/video0, width: 640, height: 480, fps: 29.97}}",
-		"engine: {sessions: 64, threads: 1, run_timeout: 1m30.5s}",
+		"sources: {a: {uri: 'usb:63', format: mjpg, transport: '', crop: [], roi: [0, 0, 1, 1], labels: [a], motion: 1, rotate: 270}, b: {uri: 'rtsp://c', decoder: jetson}}",
+		"engine: {sessions: 64, threads: 1, batch: 32, run_timeout: 1m30.5s}",
 		"engine: {providers: [tensorrt, cuda, My.Own-EP_1], plugins: [a.so], provider_options: {cuda: {device_id: '1'}}, tensorrt: {fp16: true}}",
 		"mqtt: {broker: 'SSL://[::1]:8883', topic_prefix: a/b/c/d/e, keep_alive: 1200s, client_id: c d}",
 		"device: {thing: 'é:-_.$'}",

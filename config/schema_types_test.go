@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -57,7 +58,7 @@ func setDefaults(s *jsonschema.Schema, v reflect.Value) {
 			switch field := v.Field(i); field.Kind() {
 			case reflect.Struct:
 				setDefaults(property, field)
-			case reflect.Map, reflect.Pointer, reflect.Slice:
+			case reflect.Array, reflect.Map, reflect.Pointer, reflect.Slice:
 			default:
 				property.Default = value
 			}
@@ -116,6 +117,16 @@ func (Source) JSONSchemaExtend(s *jsonschema.Schema) {
 	slot.Pattern = `^([a-z0-9_-]{1,64})?$`
 	score := s.Properties.Value("score_threshold")
 	score.ExclusiveMinimum, score.Maximum = number(0), number(1)
+	oneOf(s.Properties.Value("format"), slices.Compact(slices.Sorted(slices.Values(slices.Concat([]string{""}, deviceFormats(), selfDescribing(), rawFormats()))))...)
+	oneOf(s.Properties.Value("transport"), "", TransportTCP, TransportUDP)
+	oneOf(s.Properties.Value("decoder"), "", DecoderJetson)
+	oneOf(s.Properties.Value("flip"), "", FlipHorizontal, FlipVertical, FlipBoth)
+	s.Properties.Value("rotate").Enum = []any{0, 90, 180, 270}
+	between(s.Properties.Value("detect_fps"), 0, maxFPS)
+	between(s.Properties.Value("motion"), 0, 1)
+	labels := s.Properties.Value("labels")
+	labels.MaxItems, labels.UniqueItems = length(maxLabels), true
+	labels.Items.MinLength, labels.Items.MaxLength = length(1), length(maxLabel)
 }
 
 // JSONSchemaExtend adds the rules that the types do not tell.
@@ -205,10 +216,24 @@ func (Duration) JSONSchema() *jsonschema.Schema {
 }
 
 // JSONSchema describes the type.
-func (Count) JSONSchema() *jsonschema.Schema {
+func (Area) JSONSchema() *jsonschema.Schema {
+	share := &jsonschema.Schema{Type: "number", Minimum: number(0), Maximum: number(1)}
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+		{Type: "array", MaxItems: length(0)},
+		{Type: "array", Items: share, MinItems: length(4), MaxItems: length(4)},
+	}, Examples: []any{[]float64{0, 0.5, 1, 0.5}}}
+}
+
+// JSONSchema describes the type.
+func (Count) JSONSchema() *jsonschema.Schema { return countSchema(MaxCount) }
+
+// JSONSchema describes the type.
+func (Batch) JSONSchema() *jsonschema.Schema { return countSchema(MaxBatch) }
+
+func countSchema(most int) *jsonschema.Schema {
 	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
 		{Type: "string", Const: autoWord},
-		{Type: "integer", Minimum: "1", Maximum: number(MaxCount)},
+		{Type: "integer", Minimum: "1", Maximum: number(most)},
 	}}
 }
 

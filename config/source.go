@@ -1,146 +1,95 @@
 package config
 
 import (
-	"net/url"
-	"slices"
-	"strings"
+	"errors"
+	"fmt"
+	"time"
 
 	"gnomon/config/yamldoc"
-	"gnomon/telemetry/redact"
 )
 
-// SourceKind is what a source's URI points at.
-type SourceKind string
+// Source is one entry of the section sources. Its zero value is not its default: see SetDefaults.
+type Source struct {
+	Enabled        bool     `yaml:"enabled" jsonschema_description:"False leaves the source out without deleting it."`
+	URI            string   `yaml:"uri" jsonschema:"required" jsonschema_description:"The word sample (the video that comes with gnomon), a video file, a folder of pictures, a camera (/dev/video0, usb:0, csi:0 on a Jetson, rpi:0 on a Raspberry Pi), a stream (rtsp://, rtmp://, http://, udp://, tcp://), gst: and a GStreamer pipeline, exec: and a program that writes pictures, or test: for moving shapes."`
+	Loop           bool     `yaml:"loop" jsonschema_description:"Files only: begin again at the end."`
+	Pace           Pace     `yaml:"pace" jsonschema_description:"Files only: realtime plays a video at its own rate, max as fast as the model can."`
+	Watch          bool     `yaml:"watch" jsonschema_description:"Folders only: wait for new pictures."`
+	Width          int      `yaml:"width" jsonschema_description:"Cameras, programs and test pictures only: the width to ask for in pixels, together with height. 0: the camera's choice."`
+	Height         int      `yaml:"height" jsonschema_description:"Cameras, programs and test pictures only: the height to ask for in pixels, together with width. 0: the camera's choice."`
+	FPS            float64  `yaml:"fps" jsonschema_description:"Cameras, programs and test pictures only: the frames a second to ask for. 0: the camera's choice."`
+	Format         string   `yaml:"format" jsonschema_description:"What /dev/video and usb cameras are asked for: mjpg or yuyv. What programs write: y4m, mjpeg, bgr, rgb, gray, i420, nv12 or yuyv. Empty: found out."`
+	Transport      string   `yaml:"transport" jsonschema_description:"rtsp:// only: tcp or udp. Empty: tcp, and udp where the camera has no tcp."`
+	Decoder        string   `yaml:"decoder" jsonschema_description:"rtsp:// only: jetson decodes in the hardware of a Jetson. Empty: in software."`
+	Rotate         int      `yaml:"rotate" jsonschema_description:"Turn the picture clockwise: 0, 90, 180 or 270 degrees."`
+	Flip           string   `yaml:"flip" jsonschema_description:"Mirror the turned picture: horizontal (left and right change places), vertical or both. Empty: not."`
+	Crop           Area     `yaml:"crop" jsonschema_description:"The part of the camera's picture to use, before it is turned: [x, y, width, height], each a share from 0 to 1. Empty: all of it."`
+	ROI            Area     `yaml:"roi" jsonschema_description:"The part of the picture to look at, written as crop. Boxes stay in pixels of the whole picture. Empty: all of it."`
+	ScoreThreshold *float32 `yaml:"score_threshold" jsonschema_description:"Detections of a lower score are left out, above 0 up to 1. Unset: what the model's manifest says."`
+	Labels         []string `yaml:"labels" jsonschema_description:"Only detections of these classes are published. Empty: of all."`
+	DetectFPS      float64  `yaml:"detect_fps" jsonschema_description:"At most so many frames a second are looked at. 0: as many as there are."`
+	Motion         float64  `yaml:"motion" jsonschema_description:"The share of the picture, 0 to 1, that must have changed for a frame to be looked at, such as 0.01. 0: every frame is."`
+	Stall          Duration `yaml:"stall" jsonschema_description:"Live sources only: no picture for so long counts as a failure, and the source is opened again: 500ms to 10m. 0s: two seconds, or three frames where that is longer."`
+	FrozenAfter    Duration `yaml:"frozen_after" jsonschema_description:"The same picture for so long is reported: 1s to 24h. 0s: never."`
+	BlackAfter     Duration `yaml:"black_after" jsonschema_description:"A black picture for so long is reported: 1s to 24h. 0s: never."`
+	Slot           string   `yaml:"slot" jsonschema_description:"Where the model of this source runs. Sources with one slot share its model; a deployment names the slot. Empty: default."`
+	Publish        Publish  `yaml:"publish" jsonschema_description:"As mqtt.publish, for this source alone. Unset: what mqtt.publish says."`
+}
 
-// The kinds.
+// defaultFault is after what time a frozen or black picture is reported: longer than a camera takes to restart.
+const defaultFault = Duration(time.Minute)
+
+// SetDefaults implements yamldoc.Defaulter: what a source is unless the file says otherwise.
+func (s *Source) SetDefaults() {
+	s.Enabled, s.FrozenAfter, s.BlackAfter = true, defaultFault, defaultFault
+	s.Labels = []string{}
+}
+
+// Realtime reports whether frames of a file come at the video's own rate.
+func (s *Source) Realtime() bool { return s.Pace != PaceMax }
+
+// Pace says how fast a file is read; empty is PaceRealtime.
+type Pace string
+
+// The paces.
 const (
-	KindSample SourceKind = "sample" // the video that comes with gnomon
-	KindFile   SourceKind = "file"   // a video file or a folder of pictures
-	KindDevice SourceKind = "device" // a camera of this machine
-	KindStream SourceKind = "stream" // a camera or server in the network
+	PaceRealtime Pace = "realtime"
+	PaceMax      Pace = "max"
 )
 
-// Kind is what the URI points at, told by its form alone.
-func (s *Source) Kind() SourceKind {
+// The words for Source.Transport, Source.Decoder and Source.Flip.
+const (
+	TransportTCP   = "tcp"
+	TransportUDP   = "udp"
+	DecoderJetson  = "jetson"
+	FlipHorizontal = "horizontal"
+	FlipVertical   = "vertical"
+	FlipBoth       = "both"
+)
+
+// Area is a part of a picture: x and y of its upper left corner, width and height, all as shares of the picture from 0
+// to 1. The zero value, in YAML an empty list, is all of the picture.
+type Area [4]float64
+
+// UnmarshalNode implements yamldoc.Unmarshaler.
+func (a *Area) UnmarshalNode(n yamldoc.Node) error {
+	if n.Kind() != yamldoc.List {
+		return fmt.Errorf("must be a list, [x, y, width, height], not %s", n.Describe())
+	}
+	var list []float64
 	switch {
-	case s.URI == SourceSample:
-		return KindSample
-	case strings.Contains(s.URI, "://"):
-		return KindStream
-	case strings.HasPrefix(s.URI, "/dev/"):
-		return KindDevice
+	case !n.Decode(&list):
+		return nil
+	case len(list) != 0 && len(list) != len(a):
+		return fmt.Errorf("must have 4 entries, [x, y, width, height], not %d", len(list))
 	}
-	return KindFile
+	*a = Area{}
+	copy(a[:], list)
+	if len(list) > 0 && *a == (Area{}) { // which stands for all of it, and nobody means that
+		return errors.New("has no width and height; write [x, y, width, height] as shares from 0 to 1, or [] for all of the picture")
+	}
+	return nil
 }
 
-// Live reports whether frames arrive by the clock, whether or not anybody is ready for them.
-func (s *Source) Live() bool { return s.Kind() == KindDevice || s.Kind() == KindStream }
-
-// Redacted is the URI without the password that a stream's may have, for logs and errors.
-func (s *Source) Redacted() string { return redact.Text(redacted(s.URI)) }
-
-// redacted hides whatever stands between the scheme and the last @ of the authority. It does not parse: what is not a
-// valid URL may hold a password too.
-func redacted(uri string) string {
-	scheme, rest, ok := strings.Cut(uri, "://")
-	if !ok {
-		return uri
-	}
-	authority := rest
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority = rest[:i]
-	}
-	// A password with an unescaped slash ends the authority early: hide up to the last @ of all then.
-	i := strings.LastIndexByte(authority, '@')
-	if i < 0 {
-		i = strings.LastIndexByte(rest, '@')
-	}
-	if i < 0 {
-		return uri
-	}
-	return scheme + "://***" + rest[i:]
-}
-
-// streamSchemes are those that the capture backend opens; it is built without TLS.
-var streamSchemes = []string{"rtsp", "rtmp", "http", "udp", "tcp"}
-
-func (s *Source) check(p *yamldoc.Problems, path string) {
-	key := func(name string) string { return yamldoc.Key(path, name) }
-	s.checkURI(p, key("uri"))
-	kind := s.Kind()
-	if kind == KindDevice || kind == KindStream {
-		if s.Loop {
-			p.Addf(key("loop"), "is for files only, and this source is a %s; remove it", noun(kind))
-		}
-		if s.Pace != "" {
-			p.Addf(key("pace"), "is for files only, and this source is a %s; remove it", noun(kind))
-		}
-	} else if s.Pace != "" {
-		yamldoc.OneOf(p, key("pace"), s.Pace, PaceRealtime, PaceMax)
-	}
-	for _, size := range [...]struct {
-		name    string
-		v, most float64
-	}{{"width", float64(s.Width), maxSide}, {"height", float64(s.Height), maxSide}, {"fps", s.FPS, maxFPS}} {
-		switch {
-		case size.v == 0:
-		case kind != KindDevice:
-			p.Addf(key(size.name), "is for cameras (/dev/video0) only, and this source is a %s; remove it", noun(kind))
-		case !(size.v >= 0 && size.v <= size.most): // also NaN
-			p.Addf(key(size.name), "must be from 0 to %v, not %v", size.most, size.v)
-		}
-	}
-	if kind == KindDevice && (s.Width == 0) != (s.Height == 0) {
-		set, missing := "width", "height"
-		if s.Width == 0 {
-			set, missing = missing, set
-		}
-		p.Addf(key(set), "is set but %s is not; write both or neither", missing)
-	}
-	if t := s.ScoreThreshold; t != nil && !(*t > 0 && *t <= 1) {
-		p.Addf(key("score_threshold"), "must be above 0 and at most 1, not %v; remove it for the model's own", *t)
-	}
-	if s.Slot != "" && !matches(slotPattern, s.Slot) {
-		p.Addf(key("slot"), "must be 1 to 64 of a-z, 0-9, _ and -, not %s", shown(s.Slot))
-	}
-	if s.Publish != "" {
-		yamldoc.OneOf(p, key("publish"), s.Publish, PublishDetections, PublishEveryFrame)
-	}
-}
-
-func (s *Source) checkURI(p *yamldoc.Problems, path string) {
-	checkPath(p, path, redacted(s.URI))
-	switch {
-	case s.URI == "":
-		p.Addf(path, "is missing; write a video file, a folder of pictures, /dev/video0, rtsp://… or %s", SourceSample)
-	case strings.Trim(s.URI, "0123456789") == "":
-		p.Addf(path, "is %q; write the camera's device: /dev/video%s", s.URI, s.URI)
-	case s.Kind() == KindStream:
-		scheme, _, _ := strings.Cut(s.URI, "://")
-		if strings.EqualFold(scheme, "file") {
-			p.Addf(path, "is %s; write the path alone for a file", shown(redacted(s.URI)))
-			return
-		}
-		if !slices.Contains(streamSchemes, strings.ToLower(scheme)) {
-			p.Addf(path, "begins with %s, which cannot be opened; streams begin with %s://", shown(scheme+"://"), strings.Join(streamSchemes, "://, "))
-			return
-		}
-		// The parser's error repeats the URL, which may hold a password.
-		if u, err := url.Parse(s.URI); err != nil || u.Hostname() == "" || !validPort(u) {
-			p.Addf(path, "is not a valid URL: %s; write rtsp://HOST:PORT/PATH, with %% and two digits for special characters in a password", shown(redacted(s.URI)))
-		}
-	}
-}
-
-// noun is a kind in a sentence.
-func noun(k SourceKind) string {
-	switch k {
-	case KindSample:
-		return "video (sample)"
-	case KindDevice:
-		return "camera"
-	case KindStream:
-		return "live stream"
-	}
-	return "file"
-}
+// All reports whether the area is the whole picture.
+func (a Area) All() bool { return a == Area{} || a == Area{0, 0, 1, 1} }

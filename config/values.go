@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -52,38 +51,61 @@ const MaxCount = 64
 const autoWord = "auto"
 
 // UnmarshalNode implements yamldoc.Unmarshaler.
-func (c *Count) UnmarshalNode(n yamldoc.Node) error {
+func (c *Count) UnmarshalNode(n yamldoc.Node) error { return readCount(n, MaxCount, (*int)(c)) }
+
+// String is the count as YAML has it.
+func (c Count) String() string { return countText(int(c)) }
+
+// check is UnmarshalNode's rule for a value made in Go.
+func (c Count) check() error { return checkCount(int(c), MaxCount) }
+
+// Batch is a number of frames from 1 to MaxBatch, or 0 for auto: what the provider gains from.
+type Batch int
+
+// MaxBatch is the largest Batch: beyond it no provider gains anything, and frames wait for each other.
+const MaxBatch = 32
+
+// UnmarshalNode implements yamldoc.Unmarshaler.
+func (b *Batch) UnmarshalNode(n yamldoc.Node) error { return readCount(n, MaxBatch, (*int)(b)) }
+
+// String is the number as YAML has it.
+func (b Batch) String() string { return countText(int(b)) }
+
+// check is UnmarshalNode's rule for a value made in Go.
+func (b Batch) check() error { return checkCount(int(b), MaxBatch) }
+
+func readCount(n yamldoc.Node, most int, into *int) error {
 	switch n.Kind() {
 	case yamldoc.Text:
 		if n.Text() == autoWord {
-			*c = 0
+			*into = 0
 			return nil
 		}
 	case yamldoc.Number:
 		var v int
-		if n.Decode(&v) && (v < 1 || v > MaxCount) {
-			return fmt.Errorf("must be auto or from 1 to %d, not %d", MaxCount, v)
+		if !n.Decode(&v) {
+			return nil
 		}
-		*c = Count(v)
-		return nil
+		if *into = v; v == 0 { // which stands for auto in Go alone
+			return fmt.Errorf("must be auto or from 1 to %d, not 0", most)
+		}
+		return checkCount(v, most)
 	}
-	return fmt.Errorf("must be auto or a whole number from 1 to %d, not %s", MaxCount, n.Describe())
+	return fmt.Errorf("must be auto or a whole number from 1 to %d, not %s", most, n.Describe())
 }
 
-// String is the count as YAML has it.
-func (c Count) String() string {
-	if c == 0 {
-		return autoWord
-	}
-	return strconv.Itoa(int(c))
-}
-
-// check is UnmarshalNode's rule for a value made in Go.
-func (c Count) check() error {
-	if c < 0 || c > MaxCount {
-		return errors.New("must be auto or from 1 to " + strconv.Itoa(MaxCount) + ", not " + strconv.Itoa(int(c)))
+func checkCount(v, most int) error {
+	if v < 0 || v > most {
+		return fmt.Errorf("must be auto or from 1 to %d, not %d", most, v)
 	}
 	return nil
+}
+
+func countText(v int) string {
+	if v == 0 {
+		return autoWord
+	}
+	return strconv.Itoa(v)
 }
 
 // Size is a number of bytes, in YAML a whole number with a unit: 500KB, 20MB, 4GB (powers of 1000), or a bare 0.

@@ -16,7 +16,7 @@ const BGR24 PixelFormat = 1
 
 // Frame is one picture and what is known about it.
 //
-// A frame has one owner at a time: the pipeline's pool, then the source while Read fills it, then one worker, then
+// A frame has one owner at a time: the slot's pool, which the pipelines share, then the source while Read fills it, then one worker, then
 // the sink while Handle runs. Only the pool closes it. Pix may be C memory: nobody keeps it after giving the frame
 // back.
 type Frame struct {
@@ -30,8 +30,8 @@ type Frame struct {
 	PTS        time.Duration // position in the stream, from its start; live sources: since opening
 	Origin     string        // the file of this picture where the source is a folder; else empty
 
-	// Buffer is the memory behind Pix, owned by the frame and known only to the source that filled it, which
-	// reuses it when the frame comes round again.
+	// Buffer is the memory behind Pix, owned by the frame and known only to sources that use its type, which reuse it when
+	// the frame comes round again. It must not depend on the source that filled it being open.
 	Buffer Buffer
 }
 

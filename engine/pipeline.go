@@ -12,37 +12,59 @@ import (
 	"gnomon/engine/detect"
 )
 
-// maxDetectionsHint is the room that a worker's list of detections starts with: the default cap of the families.
-const maxDetectionsHint = 300
+// DefaultMaxAge is how old a live frame may be when its turn comes: what happened longer ago is no news, and the frame
+// after it is there soon.
+const DefaultMaxAge = time.Second
+
+// Gate decides which frames are worth looking at. Pass is called by the one goroutine that captures, with what the model
+// would see of each frame that is due: the Region. It must be quick; the frame is lent until Pass returns.
+type Gate interface {
+	Pass(f *Frame) bool
+}
 
 // PipelineOptions is what a Pipeline is made of.
 type PipelineOptions struct {
 	Source Source
 	Slot   *Slot
 	Sink   Sink
-	// Workers is the number of frames that are in the model, or wait for it, at once; 0: as many as the slot has lanes.
+	// Workers is the number of frames that are in the model at once; 0: as many as the slot has lanes, and for sources that
+	// lose no frame as many as these take at once.
 	Workers int
 	// ScoreThreshold drops detections below it; 0: the model's own threshold decides.
 	ScoreThreshold float32
+	// Labels are the classes that are reported; none: all. Those that the model does not know do no harm.
+	Labels []string
+	// Region is the part of the picture that the model sees: x, y, width and height as shares of it, rounded to even
+	// pixels. Zero: all of it. Boxes are in pixels of the whole picture either way.
+	Region [4]float64
+	// DetectFPS is how many frames a second are looked at, at most, by the frames' own times; 0: all.
+	DetectFPS float64
+	// Gate decides about those; nil: all pass.
+	Gate Gate
+	// MaxAge drops a live frame that is older when its turn comes, if a newer one is likely to follow; 0: DefaultMaxAge,
+	// below 0: none is too old.
+	MaxAge time.Duration
 }
 
 // Pipeline takes the frames of one source through a model to a sink. Stages overlap: while the source decodes the
 // next picture, each worker takes one frame through preprocessing, inference and decoding. Results reach the sink
 // in the order of the frames. A live source never waits: the newest frame replaces the one that nobody took. Other
-// sources lose no frame. Buffers circulate; in the steady state nothing is allocated.
+// sources lose no frame. The slot decides whose turn it is when several pipelines use it. Buffers circulate; in the
+// steady state nothing is allocated.
 type Pipeline struct {
-	o    PipelineOptions
-	free chan *Frame // empty frames; their number bounds the memory
-	work chan *Frame // filled frames; one slot for live sources
+	o     PipelineOptions
+	seat  *seat
+	order order
 
-	busy   chan struct{} // has an entry for each frame that is in the model or waits for it
-	takeMu sync.Mutex    // makes tickets follow the order of the frames
-	ticket uint64
-	order  order
+	workers int
+	region  region
+	labels  atomic.Pointer[[]string] // nil: all
+	classes atomic.Pointer[classes]  // made of labels for the model in use
 
-	threshold                                   atomic.Uint32 // bits of the float32
-	captured, dropped, processed, failed, found atomic.Uint64
-	preprocess, infer, postprocess, latency     atomic.Int64 // sums in nanoseconds
+	threshold                                        atomic.Uint32 // bits of the float32
+	detectFPS                                        atomic.Uint64 // bits of the float64
+	captured, paced, still, processed, failed, found atomic.Uint64
+	preprocess, infer, postprocess, latency          atomic.Int64 // sums in nanoseconds
 }
 
 // NewPipeline checks the options and makes a pipeline. It starts nothing; the source and the slot stay the
@@ -51,40 +73,56 @@ func NewPipeline(o PipelineOptions) (*Pipeline, error) {
 	if o.Source == nil || o.Slot == nil || o.Sink == nil {
 		return nil, errors.New("a pipeline needs a source, a model slot and a sink")
 	}
+	if err := region(o.Region).check(); err != nil {
+		return nil, err
+	}
+	depth := 1
+	if !o.Source.Live() { // a lane takes as many frames of a file at once as it can
+		depth = max(1, o.Slot.Batch())
+	}
 	if o.Workers <= 0 {
-		o.Workers = max(1, o.Slot.Parallel())
+		o.Workers = max(1, o.Slot.Parallel()*depth)
 	}
+	if o.MaxAge == 0 {
+		o.MaxAge = DefaultMaxAge
+	}
+	p := &Pipeline{o: o, region: o.Region}
 	// Frames take unequal times, and a result whose turn has not come waits. For each frame in the model there is a worker
-	// more, so that another frame takes its place meanwhile: without, a tenth of the time is lost.
-	workers := 2 * o.Workers
-	// Each worker holds one frame, the hand-over slot one, capture one: with one fewer the stages would wait for
-	// each other's buffers.
-	frames := workers + 2
-	p := &Pipeline{o: o, free: make(chan *Frame, frames), work: make(chan *Frame, 1), busy: make(chan struct{}, o.Workers)}
-	for range frames {
-		p.free <- &Frame{}
-	}
-	p.order.init(workers)
+	// more, so that another frame takes its place meanwhile: without, a tenth of the time is lost. Frames that a lane takes
+	// at once are done at once: one more for each lane's place, or for each frame of one lane, will do.
+	p.workers = o.Workers + max(o.Workers/depth, depth)
+	p.seat = &seat{slot: o.Slot, live: o.Source.Live(), depth: depth, limit: o.Workers, maxAge: o.MaxAge, room: make(chan struct{}, 1)}
+	p.order.init(p.workers)
 	p.SetScoreThreshold(o.ScoreThreshold)
+	p.SetLabels(o.Labels)
+	p.SetDetectFPS(o.DetectFPS)
 	return p, nil
 }
 
 // SetScoreThreshold changes PipelineOptions.ScoreThreshold from the next result on. Any goroutine may call it.
 func (p *Pipeline) SetScoreThreshold(v float32) { p.threshold.Store(math.Float32bits(v)) }
 
+// SetDetectFPS changes PipelineOptions.DetectFPS from the next frame on. Any goroutine may call it.
+func (p *Pipeline) SetDetectFPS(v float64) { p.detectFPS.Store(math.Float64bits(v)) }
+
 // Run works until the source ends, fails or ctx is cancelled, then ends with the frames in work, of which
 // those that are still waiting for the model are given up when ctx is cancelled, and frees the buffers. The end of the
 // source and cancellation return nil. Run may be called once.
 func (p *Pipeline) Run(ctx context.Context) error {
+	if err := p.o.Slot.join(p.seat); err != nil {
+		return err
+	}
+	defer p.o.Slot.leave(p.seat)
 	var workers sync.WaitGroup
-	sinkErr := make(chan error, 1) // the first failure of the sink stops the pipeline
+	failed := make(chan error, 1) // the first failure of the sink, or the end of the slot, stops the pipeline
 	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for range len(p.order.wake) {
+	defer context.AfterFunc(stop, p.seat.abandon)()
+	for range p.workers {
 		workers.Go(func() {
-			if err := p.worker(stop); err != nil {
+			if err := newWorker(p).run(stop); err != nil {
 				select {
-				case sinkErr <- err:
+				case failed <- err:
 				default:
 				}
 				cancel()
@@ -92,16 +130,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		})
 	}
 	err := p.capture(stop)
-	close(p.work)
+	p.seat.end()
 	workers.Wait()
-	for f := range p.work { // closed; workers that ended with an error may have left a frame
-		_ = f.Close()
-	}
-	for len(p.free) > 0 {
-		_ = (<-p.free).Close() // the native memory is gone either way
-	}
+	p.seat.abandon() // workers that ended with an error may have left frames
 	select {
-	case e := <-sinkErr:
+	case e := <-failed:
 		return e
 	default:
 	}
@@ -111,114 +144,16 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	return err
 }
 
-// capture reads frames until the source ends or ctx does. It owns the frame between free and work.
-func (p *Pipeline) capture(ctx context.Context) error {
-	live := p.o.Source.Live()
-	for {
-		var f *Frame
-		select {
-		case f = <-p.free:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if err := p.o.Source.Read(ctx, f); err != nil {
-			p.free <- f
-			return err // a source's errors name it
-		}
-		p.captured.Add(1)
-		if live {
-			p.offerNewest(f)
-			continue
-		}
-		select {
-		case p.work <- f:
-		case <-ctx.Done():
-			p.free <- f
-			return ctx.Err()
-		}
-	}
-}
-
-// offerNewest puts f into the one slot, in place of an older frame that nobody has taken.
-func (p *Pipeline) offerNewest(f *Frame) {
-	for {
-		select {
-		case p.work <- f:
-			return
-		default:
-		}
-		select {
-		case old := <-p.work:
-			p.dropped.Add(1)
-			p.free <- old
-		default: // a worker took it just now
-		}
-	}
-}
-
-// take waits until there is room in the model, then for the next frame, and gives it its place in the order. Who waits for
-// room takes no frame: a newer one may come.
-func (p *Pipeline) take() (*Frame, uint64, bool) {
-	p.busy <- struct{}{}
-	p.takeMu.Lock()
-	defer p.takeMu.Unlock()
-	f, ok := <-p.work
-	if !ok {
-		<-p.busy
-		return nil, 0, false
-	}
-	t := p.ticket
-	p.ticket++
-	return f, t, true
-}
-
-func (p *Pipeline) worker(ctx context.Context) error {
-	r := Result{Source: p.o.Source.Name(), Detections: make([]detect.Detection, 0, maxDetectionsHint)}
-	// One closure for the life of the worker: a new one per frame would be an allocation per frame.
-	run := func(l *Lane, info *ModelInfo) {
-		r.Model = info
-		r.Detections, r.Timing, r.Err = l.Detect(ctx, r.Frame, r.Detections[:0])
-	}
-	for {
-		f, ticket, ok := p.take()
-		if !ok {
-			return nil
-		}
-		r.Frame, r.Detections, r.Timing, r.Err = f, r.Detections[:0], Timing{}, nil
-		err := p.o.Slot.Use(ctx, run)
-		<-p.busy
-		deliver := err == nil && (r.Err == nil || ctx.Err() == nil)
-		if deliver {
-			p.count(&r)
-		}
-		p.order.enter(ticket)
-		var sinkErr error
-		if deliver {
-			sinkErr = p.o.Sink.Handle(&r)
-		}
-		p.order.leave()
-		p.free <- f
-		if sinkErr != nil {
-			return sinkErr
-		}
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
-	}
-}
-
+// count reduces the detections to those that are wanted, and counts.
 func (p *Pipeline) count(r *Result) {
 	least := math.Float32frombits(p.threshold.Load())
-	if least == 0 && r.Model != nil { // the decoder may keep more, for another source
+	if least == 0 { // the decoder may keep more, for another source
 		least = r.Model.ScoreThreshold
 	}
 	if least > 0 {
-		n := 0 // sorted by score, best first
-		for n < len(r.Detections) && r.Detections[n].Score >= least {
-			n++
-		}
-		r.Detections = r.Detections[:n]
+		r.Detections = above(r.Detections, least)
 	}
+	r.Detections = p.filter(r.Detections, r.Model)
 	p.processed.Add(1)
 	if r.Err != nil {
 		p.failed.Add(1)
@@ -230,33 +165,11 @@ func (p *Pipeline) count(r *Result) {
 	p.latency.Add(int64(r.Timing.Latency))
 }
 
-// Stats are a pipeline's counters since its start.
-type Stats struct {
-	Captured   uint64 // frames that the source delivered
-	Dropped    uint64 // of those, replaced by a newer one before a worker was free; live sources only
-	Processed  uint64 // of those, taken through the model
-	Failed     uint64 // of those, with an error
-	Detections uint64
-	// Sums over Processed frames.
-	Preprocess, Infer, Postprocess, Latency time.Duration
-}
-
-// Add sums two pipelines' counters.
-func (s Stats) Add(o Stats) Stats {
-	return Stats{
-		Captured: s.Captured + o.Captured, Dropped: s.Dropped + o.Dropped, Processed: s.Processed + o.Processed,
-		Failed: s.Failed + o.Failed, Detections: s.Detections + o.Detections,
-		Preprocess: s.Preprocess + o.Preprocess, Infer: s.Infer + o.Infer,
-		Postprocess: s.Postprocess + o.Postprocess, Latency: s.Latency + o.Latency,
+// above keeps those whose score is least or more; they are sorted by score, best first.
+func above(found []detect.Detection, least float32) []detect.Detection {
+	n := 0
+	for n < len(found) && found[n].Score >= least {
+		n++
 	}
-}
-
-// Stats reads the counters. Any goroutine may call it at any time.
-func (p *Pipeline) Stats() Stats {
-	return Stats{
-		Captured: p.captured.Load(), Dropped: p.dropped.Load(), Processed: p.processed.Load(),
-		Failed: p.failed.Load(), Detections: p.found.Load(),
-		Preprocess: time.Duration(p.preprocess.Load()), Infer: time.Duration(p.infer.Load()),
-		Postprocess: time.Duration(p.postprocess.Load()), Latency: time.Duration(p.latency.Load()),
-	}
+	return found[:n]
 }

@@ -49,11 +49,13 @@ type link struct {
 }
 
 // dial connects to the broker, with TLS if cfg is not nil, and gives up after timeout or when ctx ends.
-func dial(ctx context.Context, address string, cfg *tls.Config, t timing) (*link, error) {
+func dial(ctx context.Context, with func(context.Context, string, string) (net.Conn, error), address string, cfg *tls.Config, t timing) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.connect)
 	defer cancel()
-	var dialer net.Dialer
-	socket, err := dialer.DialContext(ctx, "tcp", address)
+	if with == nil {
+		with = new(net.Dialer).DialContext
+	}
+	socket, err := with(ctx, "tcp", address)
 	if err != nil {
 		return nil, &phaseError{phase: dialing, err: err}
 	}

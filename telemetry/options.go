@@ -88,6 +88,10 @@ type Options struct {
 	// done for the endpoints of AWS IoT on port 8883 in any case.
 	TryALPN bool
 
+	// Dial connects to the broker's address, below TLS; nil: net.Dialer's DialContext. Network is tcp. It gives up when ctx
+	// ends.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	AgentVersion string     // for the status
 	BootID       string     // a random id of this run of the process, so that readers can tell runs apart
 	Status       StatusFunc // nil: a status has no sources

@@ -43,7 +43,7 @@ func (c *Client) session(ctx context.Context) ended {
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
 
-	link, err := dial(ctx, c.at.address(), c.tlsFor(c.at), c.opts.timing)
+	link, err := dial(ctx, c.opts.Dial, c.at.address(), c.tlsFor(c.at), c.opts.timing)
 	if err != nil {
 		return ended{err: err}
 	}

@@ -60,7 +60,7 @@ type SourceStatus struct {
 	State      string `json:"state"`           // what it is doing, in a word: running, retrying, ended
 	Error      string `json:"error,omitempty"` // why it isn't running, in a sentence
 	Frames     uint64 `json:"frames"`          // frames grabbed
-	Dropped    uint64 `json:"dropped"`         // of these, replaced by a newer one before they could be looked at
+	Dropped    uint64 `json:"dropped"`         // of these, not looked at: busy, stale, more than are wanted, or nothing had moved
 	Inferred   uint64 `json:"inferred"`        // frames that went through the model
 	Detections uint64 `json:"detections"`      // objects found
 }

@@ -26,7 +26,15 @@ mosquitto_sub mosquitto-clients
 file file
 objdump binutils
 shellcheck shellcheck
-promtool prometheus'
+promtool prometheus
+ffmpeg ffmpeg
+ip iproute2
+gst-launch-1.0 gstreamer1.0-tools
+/usr/lib/*/gstreamer-1.0/libgstvideotestsrc.so gstreamer1.0-plugins-base
+/usr/lib/*/gstreamer-1.0/libgsty4menc.so gstreamer1.0-plugins-good
+/usr/lib/*/gstreamer-1.0/libgstx264.so gstreamer1.0-plugins-ugly
+/usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib gir1.2-gst-rtsp-server-1.0
+/usr/lib/python3/dist-packages/gi python3-gi'
 # A machine of that architecture compiles and runs it as its own.
 [ "$(uname -m)" = aarch64 ] || test_needs+='
 aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu

@@ -11,27 +11,62 @@ import (
 	"gnomon/config"
 )
 
-// FromDesired takes the settings out of a shadow's desired document: those of its member config, nested like the file,
-// and those of its member sources, which is nested as well. Members that are null or missing set nothing; what cannot be
-// a setting becomes one that is refused.
-func FromDesired(doc json.RawMessage) (settings, sources []Setting) {
+// Desired takes the settings out of a shadow's desired document: those of its member config, nested like the file, and the
+// entries of its member sources, each of which is one setting. Members that are null or missing set nothing; what cannot
+// be a setting becomes one that is refused.
+func Desired(doc json.RawMessage) []Setting {
 	var desired struct {
 		Config  json.RawMessage `json:"config"`
 		Sources json.RawMessage `json:"sources"`
 	}
 	if json.Unmarshal(doc, &desired) != nil {
-		return nil, nil // the shadow's client gives objects only
+		return nil // the shadow's client gives objects only
 	}
-	settings = flatten(nil, desired.Config, reflect.TypeFor[config.Config](), nil)
-	sources = flatten(nil, desired.Sources, reflect.TypeFor[map[string]config.Source](), []string{"sources"})
-	return settings, sources
+	return append(flatten(nil, desired.Config, reflect.TypeFor[config.Config](), nil), entries(desired.Sources)...)
+}
+
+// entries are those of the member sources.
+func entries(raw json.RawMessage) []Setting {
+	if isNull(raw) {
+		return nil
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return []Setting{{Path: []string{sourcesKey}, Text: oneLine(raw)}}
+	}
+	var all []Setting
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if !isNull(members[name]) && len(all) <= maxSettings {
+			all = append(all, Setting{Path: []string{sourcesKey, name}, Text: oneLine(withoutNulls(members[name]))})
+		}
+	}
+	return all
+}
+
+// withoutNulls leaves out the members of an object that are null.
+func withoutNulls(raw json.RawMessage) json.RawMessage {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return raw
+	}
+	maps.DeleteFunc(members, func(_ string, v json.RawMessage) bool { return isNull(v) })
+	out, err := json.Marshal(members)
+	if err != nil {
+		return raw // cannot be: it has been read
+	}
+	return out
+}
+
+func isNull(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) == 0 || string(raw) == "null"
 }
 
 // flatten goes down as long as there are objects where the configuration has sections.
 func flatten(all []Setting, raw json.RawMessage, t reflect.Type, path []string) []Setting {
 	raw = bytes.TrimSpace(raw)
 	switch {
-	case len(raw) == 0 || string(raw) == "null" || len(all) > maxSettings: // one more is enough to be told
+	case isNull(raw) || len(all) > maxSettings: // one more is enough to be told
 		return all
 	case t == nil || raw[0] != '{' || !isSection(t):
 		return append(all, Setting{Path: path, Text: oneLine(raw)})

@@ -1,13 +1,13 @@
 // Package layers makes the configuration that is in effect out of four: the defaults, the file over them, settings of
 // the fleet from Parameter Store over both, and those of the one device from its shadow over all. It knows for each
 // value where it came from, and refuses what the cloud may not set, what nobody knows and what the checks of config do
-// not pass. A refused value leaves the last good one of its layer in place.
+// not pass. A refused value leaves the last good one of its layer in place. A source may come from the cloud as a whole,
+// and goes with the setting that brought it.
 //
 // Pure Go, and nothing here talks to the cloud: settings come in as names and texts.
 package layers
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -45,7 +45,7 @@ const (
 
 // Setting is one value that the cloud wants. Printing it does not show the value.
 type Setting struct {
-	Path   []string `json:"path"`             // the elements of the name: mqtt, keep_alive
+	Path   []string `json:"path"`             // the elements of the name: mqtt, keep_alive; sources, door for a whole source
 	Text   string   `json:"text"`             // the value on one line of YAML, as the file would have it after the colon
 	From   string   `json:"from,omitempty"`   // the parameter's name; empty for the shadow
 	Secret bool     `json:"secret,omitempty"` // the text is not shown in messages
@@ -77,11 +77,15 @@ type Stack struct {
 	doc    *yamldoc.Document
 	file   string
 	layers [layerCount]layer
-	// sources are those settings of sources that the shadow sets on its older way; they are shown, and applied elsewhere.
-	sources []Setting
 
 	effective config.Config
-	from      map[string]string // where the value of a setting came from, if not from the base
+	from      map[string]provenance // of the values that are not from the base, by the setting's name
+}
+
+// provenance is where a value came from.
+type provenance struct {
+	origin string // as in Value
+	secret bool
 }
 
 // layer is one layer's settings.
@@ -94,7 +98,7 @@ type layer struct {
 
 // New puts the layers together.
 func New(o Options) *Stack {
-	s := &Stack{base: clone(o.Base), doc: o.Document, file: o.File, sources: o.Kept.Sources}
+	s := &Stack{base: clone(o.Base), doc: o.Document, file: o.File}
 	for i, kept := range [...]KeptLayer{Parameters: o.Kept.Parameters, Shadow: o.Kept.Shadow} {
 		l := &s.layers[i]
 		l.fill(kept.Want)
@@ -120,11 +124,12 @@ func (s *Stack) Set(which Layer, settings []Setting) (changed bool) {
 	return true
 }
 
-// SetSources notes the settings that the shadow's member sources has, for Values alone.
-func (s *Stack) SetSources(settings []Setting) (changed bool) {
-	before := s.sources
-	s.sources = settings[:min(len(settings), maxSettings)]
-	return !slices.EqualFunc(before, s.sources, equal)
+// Rebase puts the layers over another base and its document (config.LoadDocument), which is that of the same file. What
+// the cloud wants is tried anew: a setting that was refused may be good now, and the other way round. Whoever cannot read
+// the new file leaves the stack as it is.
+func (s *Stack) Rebase(base *config.Config, doc *yamldoc.Document) {
+	s.base, s.doc = clone(base), doc
+	s.settle()
 }
 
 // Config is a copy of the configuration in effect. It has passed config's checks.
@@ -148,6 +153,24 @@ func (s *Stack) Refused() []Refusal {
 	return all
 }
 
+// ShadowSources has the sources that the shadow's desired document mentions, each with the first thing that is refused of
+// it, nil for nothing. A refused entry leaves its last good one in use.
+func (s *Stack) ShadowSources() map[string]*Refusal {
+	l := &s.layers[Shadow]
+	all := map[string]*Refusal{}
+	for _, one := range l.want {
+		if name := one.source(); name != "" {
+			all[name] = nil
+		}
+	}
+	for _, r := range slices.Backward(l.refused) {
+		if r.Source != "" {
+			all[r.Source] = &r
+		}
+	}
+	return all
+}
+
 func (l *layer) fill(settings []Setting) {
 	byName := map[string]Setting{}
 	for _, one := range settings {
@@ -163,108 +186,4 @@ func (l *layer) fill(settings []Setting) {
 
 func equal(a, b Setting) bool {
 	return slices.Equal(a.Path, b.Path) && a.Text == b.Text && a.From == b.From && a.Secret == b.Secret
-}
-
-// settle makes the configuration in effect, layer by layer.
-func (s *Stack) settle() {
-	s.effective, s.from = clone(&s.base), map[string]string{}
-	for i := range s.layers {
-		l := &s.layers[i]
-		s.effective = l.settle(&s.effective, Layer(i))
-		for name, one := range l.good {
-			s.from[name] = origin(Layer(i), one)
-		}
-	}
-}
-
-// settle puts a layer over below. Whatever does not pass is refused, and the last good value is tried in its place.
-func (l *layer) settle(below *config.Config, which Layer) config.Config {
-	l.refused = nil
-	if l.tooMany {
-		l.refuse(which, Setting{}, codeBeyondLimits, "there are more settings than the %d that are taken; remove some", maxSettings)
-	}
-	maps.DeleteFunc(l.good, func(_ string, g Setting) bool { // the rules may be those of a newer program
-		_, problem := admit(below, which, g)
-		return problem != ""
-	})
-	chosen := map[string]Setting{}
-	for _, one := range l.want {
-		name := one.Name()
-		if code, problem := admit(below, which, one); problem == "" {
-			chosen[name] = one
-		} else {
-			l.refuse(which, one, code, "%s", problem)
-			if g, ok := l.good[name]; ok {
-				chosen[name] = g
-			}
-		}
-	}
-	// Each round takes at least one value away, or puts a last good one in its place, which happens once for each.
-	for {
-		above := put(below, chosen)
-		problems := problemsOf(&above)
-		if len(problems) == 0 || len(chosen) == 0 {
-			l.good = chosen
-			return above
-		}
-		for name, problem := range blame(problems, chosen) {
-			one := chosen[name]
-			delete(chosen, name)
-			if g, kept := l.good[name]; kept && !equal(one, g) { // an equal one was good among other values
-				chosen[name] = g
-			}
-			if !l.has(name) {
-				l.refuse(which, one, codeBadSetting, "%s", problem)
-			}
-		}
-	}
-}
-
-func (l *layer) has(name string) bool {
-	return slices.ContainsFunc(l.refused, func(r Refusal) bool { return r.Name == name })
-}
-
-// put applies settings that are each known to be readable.
-func put(below *config.Config, chosen map[string]Setting) config.Config {
-	c := clone(below)
-	for _, name := range slices.Sorted(maps.Keys(chosen)) {
-		_ = assign(&c, chosen[name]) // it has been read before
-	}
-	return c
-}
-
-// problemsOf are what config's checks say.
-func problemsOf(c *config.Config) []yamldoc.Problem {
-	err := c.Validate()
-	if e, ok := errors.AsType[*yamldoc.Error](err); ok {
-		return e.Problems
-	}
-	return nil
-}
-
-// blame finds the settings that problems are about. Where a problem is with a value that none of them set, as the two do
-// not go together, the last one by name has to go.
-func blame(problems []yamldoc.Problem, chosen map[string]Setting) map[string]string {
-	found := map[string]string{}
-	for _, p := range problems {
-		for name := range chosen {
-			rest, ok := strings.CutPrefix(p.Path, name)
-			if _, known := found[name]; ok && !known && (rest == "" || rest[0] == '.' || rest[0] == '[') {
-				found[name] = chosen[name].hide(p.Message)
-			}
-		}
-	}
-	if len(found) == 0 {
-		last := slices.Max(slices.Collect(maps.Keys(chosen)))
-		found[last] = chosen[last].hide("does not go with the rest: " + problems[0].Message)
-	}
-	return found
-}
-
-// origin is where a value came from, in words.
-func origin(which Layer, one Setting) string {
-	if one.From == "" {
-		return which.String()
-	}
-	return which.String() + " " + one.From
 }

@@ -18,6 +18,7 @@ sources:
   front: {uri: "rtsp://user:PLANTED@10.0.0.9/s1", score_threshold: 0.4}
   yard.1:
     uri: /dev/video0
+    slot: doors
 mqtt:
   keep_alive: 90s
   publish: every-frame
@@ -50,8 +51,7 @@ func fleet(pairs ...string) []Setting {
 
 func desired(t testing.TB, doc string) []Setting {
 	t.Helper()
-	settings, _ := FromDesired(json.RawMessage(doc))
-	return settings
+	return Desired(json.RawMessage(doc))
 }
 
 // shown is a value with its origin.
@@ -81,8 +81,8 @@ func TestPrecedence(t *testing.T) {
 		want       string
 	}{
 		{"default", nil, `{}`, "mqtt.outbox", "10000 | default"},
-		{"file", nil, `{}`, "mqtt.keep_alive", "1m30s | gnomon.yaml:7"},
-		{"file, flow style", nil, `{}`, "log.level", "warn | gnomon.yaml:10"},
+		{"file", nil, `{}`, "mqtt.keep_alive", "1m30s | gnomon.yaml:8"},
+		{"file, flow style", nil, `{}`, "log.level", "warn | gnomon.yaml:11"},
 		{"parameter over default", fleet("mqtt/outbox", "5"), `{}`, "mqtt.outbox", "5 | parameter /gnomon/fleet/mqtt/outbox"},
 		{"parameter over file", fleet("mqtt/keep_alive", " 2m\n"), `{}`, "mqtt.keep_alive", "2m0s | parameter /gnomon/fleet/mqtt/keep_alive"},
 		{"shadow over file", nil, `{"config":{"log":{"level":"debug"}}}`, "log.level", "debug | shadow"},
@@ -125,8 +125,24 @@ func TestRefused(t *testing.T) {
 		{fleet("log/level/deep", "debug")[0], codeUnknownSetting, "log.level must be text"},
 		{fleet("a/b/c/d/e/f/g/h/i", "1")[0], codeUnknownSetting, "with its section"},
 		{fleet("sources/front/slots", "a")[0], codeUnknownSetting, `did you mean "slot"?`},
-		{fleet("sources/front", "{slot: a}")[0], codeUnknownSetting, "sources.front is a section"},
-		{fleet("sources/back/slot", "a")[0], codeUnknownSource, "it has front, yard.1"},
+		{fleet("sources", "{front: {slot: a}}")[0], codeUnknownSetting, "sources is a section"},
+		{fleet("sources/front", "{slots: a}")[0], codeBadSetting, `unknown key "slots" in sources.front; did you mean "slot"?`},
+		{fleet("sources/front", "[a]")[0], codeBadSetting, "sources.front must be a mapping"},
+		{fleet("sources/front", "{slot: a}, back: {uri: sample}")[0], codeBadSetting, "sources.front cannot be read"},
+		{fleet("sources/yard.1", "{fps: 5, uri: 7}")[0], codeBadSetting, `sources["yard.1"].uri must be text, not the number 7`},
+		{fleet("sources/yard.1", "{fps: 5, motion: 3}")[0], codeBadSetting, `sources["yard.1"].motion must be a share`},
+		{fleet("sources/back/slot", "a")[0], codeUnknownSource, "it has front, yard.1; a new one needs a uri"},
+		{fleet("sources/back", "{enabled: true}")[0], codeUnknownSource, "it has front, yard.1"},
+		{fleet("sources/a b", "{uri: sample}")[0], codeBadSetting, "has a name that cannot be part of a topic"},
+		{fleet("sources/front/uri", "exec:reboot")[0], codeLocalOnly, "programs may be named in the device's own file only"},
+		{fleet("sources/door", `{uri: "gst:filesrc"}`)[0], codeLocalOnly, "programs may be named"},
+		{fleet("sources/front/uri", "/etc/shadow")[0], codeLocalOnly, "files and folders"},
+		{fleet("sources/front/uri", "/dev/watchdog")[0], codeLocalOnly, "/dev/video0"},
+		{fleet("sources/front/uri", "/dev/video0/../../etc/passwd")[0], codeLocalOnly, "/dev/video0"},
+		{fleet("sources/front/uri", "/dev/v4l/by-id/../../sda")[0], codeLocalOnly, "/dev/video0"},
+		{fleet("sources/front/uri", "tcp://0.0.0.0:80?listen")[0], codeLocalOnly, "open a port"},
+		{fleet("sources/front/uri", `"rtsp://u:PLANTED@h:99999/x"`)[0], codeBadSetting, "not a valid URL"},
+		{fleet("sources/front/uri", `["rtsp://u:PLANTED@h/x"]`)[0], codeBadSetting, "must be text"},
 		{fleet("mqtt/broker", "mqtt://evil.example:1883")[0], codeLocalOnly, "way to the cloud"},
 		{fleet("mqtt/cert_file", "/c")[0], codeLocalOnly, "who this device is"},
 		{fleet("device/thing", "x")[0], codeLocalOnly, "who this device is"},
@@ -136,7 +152,6 @@ func TestRefused(t *testing.T) {
 		{fleet("engine/provider_options", "{}")[0], codeLocalOnly, "trusts"},
 		{fleet("models/trusted_keys", "[]")[0], codeLocalOnly, "trusts"},
 		{fleet("models/allow", "[]")[0], codeLocalOnly, "trusts"},
-		{fleet("sources/front/uri", "rtsp://evil.example/")[0], codeLocalOnly, "camera"},
 		{fleet("telemetry/logs/files", "[/etc/shadow]")[0], codeLocalOnly, "file or folder"},
 		{fleet("telemetry/metrics/listen", `"0.0.0.0:80"`)[0], codeLocalOnly, "port"},
 		{fleet("mqtt/keep_alive", "1s")[0], codeBadSetting, "mqtt.keep_alive must be from 30s to 20m, not 1s"},
@@ -170,7 +185,9 @@ func TestRefused(t *testing.T) {
 	}
 	s := stack(t, State{})
 	for doc, want := range map[string]string{
-		`{"config":{"sources":{"front":{"slot":"a","publish":"detections"}}}}`: "shadow sources.front.slot wrong_place",
+		`{"config":{"sources":{"front":{"slot":"doors","publish":"detections"}}}}`: "",
+		`{"config":{"sources":{"front":{"slot":"a"}}}}`:                            "shadow sources.front.slot bad_setting",
+		`{"sources":[1]}`:                      "shadow sources bad_setting",
 		`{"config":[1]}`:                       "shadow config unknown_setting",
 		`{"config":{"mqtt":"x"}}`:              "shadow mqtt unknown_setting",
 		`{"config":{"nothing":{"here":1}}}`:    "shadow nothing unknown_setting",
@@ -224,14 +241,14 @@ func TestLastGood(t *testing.T) {
 	}
 	const from = " | parameter /gnomon/fleet/mqtt/keep_alive"
 	const bad = "parameter mqtt.keep_alive bad_setting"
-	step("bad from the start", fleet("mqtt/keep_alive", "x"), true, "1m30s | gnomon.yaml:7", bad)
+	step("bad from the start", fleet("mqtt/keep_alive", "x"), true, "1m30s | gnomon.yaml:8", bad)
 	step("good", fleet("mqtt/keep_alive", "2m"), true, "2m0s"+from, "")
 	step("the same", fleet("mqtt/keep_alive", "2m"), false, "2m0s"+from, "")
 	step("not to be read", fleet("mqtt/keep_alive", "x"), true, "2m0s"+from, bad)
 	step("out of bounds", fleet("mqtt/keep_alive", "1s"), true, "2m0s"+from, bad)
 	step("good again", fleet("mqtt/keep_alive", "3m"), true, "3m0s"+from, "")
-	step("gone", nil, true, "1m30s | gnomon.yaml:7", "")
-	step("bad, and nothing left to fall back on", fleet("mqtt/keep_alive", "x"), true, "1m30s | gnomon.yaml:7", bad)
+	step("gone", nil, true, "1m30s | gnomon.yaml:8", "")
+	step("bad, and nothing left to fall back on", fleet("mqtt/keep_alive", "x"), true, "1m30s | gnomon.yaml:8", bad)
 
 	// Two values that go together or not at all.
 	s = stack(t, State{})
@@ -254,7 +271,7 @@ func TestLastGood(t *testing.T) {
 // What was kept is looked at again: a file that somebody has changed gains nothing.
 func TestKept(t *testing.T) {
 	bad := fleet("mqtt/broker", "mqtt://evil.example", "nonsense", "1", "mqtt/keep_alive", "1s")
-	s := stack(t, State{Parameters: KeptLayer{Want: bad, Good: bad}, Shadow: KeptLayer{Good: bad}, Sources: bad})
+	s := stack(t, State{Parameters: KeptLayer{Want: bad, Good: bad}, Shadow: KeptLayer{Good: bad}})
 	if d := Diff(s.Base(), s.Config()); len(d) > 0 {
 		t.Errorf("changed: %v", d)
 	}
@@ -267,7 +284,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("%+v, %v", kept, err)
 	}
 	long := Setting{Path: []string{"log", "level"}, Text: strings.Repeat("x", MaxState)}
-	if _, err := (State{Sources: []Setting{long}}).Encode(); err == nil {
+	if _, err := (State{Shadow: KeptLayer{Want: []Setting{long}}}).Encode(); err == nil {
 		t.Error("a state of any size")
 	}
 }

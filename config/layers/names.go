@@ -84,21 +84,27 @@ func inside(v reflect.Value, path []string, do func(section reflect.Value, key s
 	return inside(v.Field(i), path[1:], do)
 }
 
-// assign reads a value into the configuration, whose maps must be the caller's own. The error is for people and begins
-// with the name; what c holds after one is unspecified.
-func assign(c *config.Config, one Setting) error {
+// assign reads a value into the configuration, whose maps must be the caller's own. It returns the keys that are set in
+// the section that holds them. The error is for people and begins with the name; what c holds after one is unspecified.
+func assign(c *config.Config, one Setting) (keys []string, err error) {
 	name := one.Name()
 	if strings.ContainsAny(one.Text, "\r\n") {
-		return fmt.Errorf("%s must be written on one line", name)
+		return nil, fmt.Errorf("%s must be written on one line", name)
 	}
-	var err error
+	if one.entry() {
+		return assignEntry(c, one)
+	}
+	if source := one.source(); source != "" {
+		c.Sources[source] = orFresh(c, source)
+	}
 	known := inside(reflect.ValueOf(c).Elem(), one.Path, func(section reflect.Value, key string, _ int) {
+		keys = []string{key}
 		_, err = yamldoc.Decode(name, []byte(key+": "+one.Text), section.Addr().Interface())
 	})
 	if !known {
-		return errors.New(unknown(c, one.Path))
+		return nil, errors.New(unknown(c, one.Path))
 	}
-	return problem(err, name, one.Path)
+	return keys, problem(err, name, one.Path)
 }
 
 // problem is the first of a document of one key, under the setting's full name.
@@ -108,7 +114,10 @@ func problem(err error, name string, path []string) error {
 		return err
 	}
 	p := e.Problems[0]
-	if rest, ok := strings.CutPrefix(p.Message, path[len(path)-1]); ok {
+	switch rest, ok := strings.CutPrefix(p.Message, path[len(path)-1]); {
+	case strings.HasPrefix(p.Message, name), strings.HasPrefix(p.Message, "unknown key "): // of an entry
+		return errors.New(p.Message)
+	case ok:
 		return errors.New(name + rest)
 	}
 	return fmt.Errorf("%s cannot be read: %s", name, p.Message)
@@ -172,32 +181,4 @@ func leaves(v reflect.Value, path []string) []leaf {
 		}
 	}
 	return all
-}
-
-// Diff names the settings whose values differ, in the order of the file. Both have the same sources.
-func Diff(a, b *config.Config) []string {
-	before := map[string]string{}
-	for _, l := range leaves(reflect.ValueOf(a).Elem(), nil) {
-		before[nameOf(l.path)] = text(l.value)
-	}
-	var names []string
-	for _, l := range leaves(reflect.ValueOf(b).Elem(), nil) {
-		if name := nameOf(l.path); before[name] != text(l.value) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// Copy is to with the values that from has for the settings named.
-func Copy(to, from *config.Config, names []string) *config.Config {
-	out := clone(to)
-	for _, l := range leaves(reflect.ValueOf(from).Elem(), nil) {
-		if slices.Contains(names, nameOf(l.path)) {
-			inside(reflect.ValueOf(&out).Elem(), l.path, func(section reflect.Value, _ string, field int) {
-				section.Field(field).Set(l.value)
-			})
-		}
-	}
-	return &out
 }

@@ -2,7 +2,6 @@ package layers
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ const (
 	codeUnknownSetting = "unknown_setting"
 	codeUnknownSource  = "unknown_source"
 	codeLocalOnly      = "local_only"
-	codeWrongPlace     = "wrong_place"
 	codeBadSetting     = "bad_setting"
 	codeBeyondLimits   = "beyond_limits"
 )
@@ -27,9 +25,8 @@ type CodeInfo struct{ Code, Meaning string }
 func Codes() []CodeInfo {
 	return []CodeInfo{
 		{codeUnknownSetting, "there is no setting of that name; correct it as the message suggests"},
-		{codeUnknownSource, "the device has no source of that name; correct the name, or configure the source"},
+		{codeUnknownSource, "the device has no source of that name; correct the name, or give the source a uri"},
 		{codeLocalOnly, "the cloud may not set this; write it into the device's own file"},
-		{codeWrongPlace, "the shadow has another place for this; write it where the message says"},
 		{codeBadSetting, "the value cannot be understood or is not possible; the message says what to write"},
 		{codeBeyondLimits, "there are more settings, or a longer value, than this device takes"},
 	}
@@ -42,6 +39,8 @@ type Refusal struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	From    string `json:"-"` // as Setting.From
+	// Source is the source that a refused setting of the shadow is about, which is told of it there; empty for all others.
+	Source string `json:"-"`
 }
 
 func (l *layer) refuse(which Layer, one Setting, code, format string, args ...any) {
@@ -49,7 +48,11 @@ func (l *layer) refuse(which Layer, one Setting, code, format string, args ...an
 	if name == "" {
 		name = "config"
 	}
-	l.refused = append(l.refused, Refusal{name, which.String(), code, fmt.Sprintf(format, args...), one.From})
+	r := Refusal{Name: name, Origin: which.String(), Code: code, Message: fmt.Sprintf(format, args...), From: one.From}
+	if which == Shadow {
+		r.Source = one.source()
+	}
+	l.refused = append(l.refused, r)
 }
 
 // rule says why the cloud may not set a setting, or all below a section; without a reason it may.
@@ -63,20 +66,33 @@ func rules() []rule {
 		link     = "it is the way to the cloud; a wrong one cuts the device off"
 		trust    = "it decides whom and what this device trusts"
 		local    = "it names a file or folder of this device"
-		camera   = "it names the device's own camera, and may hold a password"
 		policy   = "AWS IoT disconnects devices that publish where they may not"
 		reach    = "it opens a port of this device"
 	)
 	return []rule{
 		{"device", identity},
 		{"sources.*.enabled", ""},
-		{"sources.*.uri", camera},
+		{"sources.*.uri", ""}, // but see notFromCloud
 		{"sources.*.loop", ""},
 		{"sources.*.pace", ""},
+		{"sources.*.watch", ""},
 		{"sources.*.width", ""},
 		{"sources.*.height", ""},
 		{"sources.*.fps", ""},
+		{"sources.*.format", ""},
+		{"sources.*.transport", ""},
+		{"sources.*.decoder", ""},
+		{"sources.*.rotate", ""},
+		{"sources.*.flip", ""},
+		{"sources.*.crop", ""},
+		{"sources.*.roi", ""},
 		{"sources.*.score_threshold", ""},
+		{"sources.*.labels", ""},
+		{"sources.*.detect_fps", ""},
+		{"sources.*.motion", ""},
+		{"sources.*.stall", ""},
+		{"sources.*.frozen_after", ""},
+		{"sources.*.black_after", ""},
 		{"sources.*.slot", ""},
 		{"sources.*.publish", ""},
 		{"model", local},
@@ -91,6 +107,7 @@ func rules() []rule {
 		{"engine.cuda.graph", ""},
 		{"engine.sessions", ""},
 		{"engine.threads", ""},
+		{"engine.batch", ""},
 		{"engine.spinning", ""},
 		{"engine.run_timeout", ""},
 		{"mqtt.broker", link},
@@ -157,38 +174,35 @@ func localOnly(path []string) string {
 	return "it is not one of the settings that the cloud may change"
 }
 
-// elsewhere reports whether the shadow has its member sources for a setting.
-func elsewhere(which Layer, path []string) bool {
-	return which == Shadow && len(path) == 3 && path[0] == "sources" && slices.Contains([]string{"enabled", "score_threshold", "slot"}, path[2])
-}
-
 // admit tries a setting over below, by all rules but config's checks. An empty problem means that it is good.
 func admit(below *config.Config, which Layer, one Setting) (code, problem string) {
 	above := clone(below)
 	path := one.Path
+	if name := one.source(); len(path) == 3 && name != "" {
+		above.Sources[name] = orFresh(below, name)
+	}
 	switch {
 	case len(path) == 0 && which == Shadow:
 		return codeUnknownSetting, "config must be an object of sections with settings"
-	case len(path) > 1 && path[0] == "sources" && !hasSource(below, path[1]):
-		return codeUnknownSource, "this device has no source of that name; it has " + strings.Join(slices.Sorted(maps.Keys(below.Sources)), ", ")
+	case len(path) == 1 && path[0] == sourcesKey && which == Shadow:
+		return codeBadSetting, "sources in the desired document must be an object of names and settings"
+	case one.entry():
 	case len(path) > maxElements || !inside(reflect.ValueOf(&above).Elem(), path, func(reflect.Value, string, int) {}):
-		return codeUnknownSetting, unknown(below, path)
+		return codeUnknownSetting, unknown(&above, path)
 	case localOnly(path) != "":
 		return codeLocalOnly, one.Name() + " is set in the device's own file only: " + localOnly(path)
-	case elsewhere(which, path):
-		return codeWrongPlace, "write it into sources, which stands beside config in the desired document"
-	case len(one.Text) > maxText:
+	}
+	if len(one.Text) > maxText {
 		return codeBeyondLimits, fmt.Sprintf("%s has %d bytes, more than the %d that are taken", one.Name(), len(one.Text), maxText)
 	}
-	if err := assign(&above, one); err != nil {
+	keys, err := assign(&above, one)
+	if err != nil {
 		return codeBadSetting, one.hide(err.Error())
 	}
+	if one.source() != "" {
+		return admitSource(below, &above, which, one, keys)
+	}
 	return "", ""
-}
-
-func hasSource(c *config.Config, name string) bool {
-	_, ok := c.Sources[name]
-	return ok
 }
 
 // hide keeps a secret out of a message, which would repeat it.

@@ -25,15 +25,7 @@ type Value struct {
 // Values lists all settings in effect in the order of the file, those of sources by name. Passwords in the addresses of
 // sources are hidden, and what came from a SecureString.
 func (s *Stack) Values() []Value {
-	c, from := clone(&s.effective), map[string]string{}
-	for _, one := range s.sources {
-		if elsewhere(Shadow, one.Path) {
-			next := clone(&c)
-			if assign(&next, one) == nil && len(problemsOf(&next)) == 0 {
-				c, from[one.Name()] = next, origin(Shadow, one)
-			}
-		}
-	}
+	c := clone(&s.effective)
 	for name, source := range c.Sources {
 		source.URI = source.Redacted()
 		c.Sources[name] = source
@@ -41,11 +33,8 @@ func (s *Stack) Values() []Value {
 	var all []Value
 	for _, l := range leaves(reflect.ValueOf(&c).Elem(), nil) {
 		name := nameOf(l.path)
-		v := Value{Path: l.path, Name: name, Value: plain(l.value), Text: text(l.value), Origin: from[name]}
-		if v.Origin == "" {
-			v.Origin = s.Origin(name)
-		}
-		if s.layers[Parameters].good[name].Secret && v.Origin == origin(Parameters, s.layers[Parameters].good[name]) {
+		v := Value{Path: l.path, Name: name, Value: plain(l.value), Text: text(l.value), Origin: s.Origin(name)}
+		if s.from[name].secret {
 			v.Value, v.Text = hidden, word(hidden)
 		}
 		all = append(all, v)
@@ -56,7 +45,7 @@ func (s *Stack) Values() []Value {
 // Origin is where the value in effect of a setting came from, as in Value.
 func (s *Stack) Origin(name string) string {
 	if from, ok := s.from[name]; ok {
-		return from
+		return from.origin
 	}
 	if s.doc != nil && s.doc.Has(name) {
 		line, _ := s.doc.Pos(name)
@@ -102,8 +91,11 @@ func plain(v reflect.Value) any {
 		return plain(v.Elem())
 	case reflect.String:
 		return v.String()
-	case reflect.Slice:
+	case reflect.Array, reflect.Slice:
 		list := []any{}
+		if v.Kind() == reflect.Array && v.IsZero() { // an area that is not set
+			return list
+		}
 		for i := range v.Len() {
 			list = append(list, plain(v.Index(i)))
 		}

@@ -13,44 +13,39 @@ import (
 	"gnomon/config"
 )
 
-func TestFromDesired(t *testing.T) {
-	settings, sources := FromDesired(json.RawMessage(`{"models":{"default":{"uri":"s3://b/k"}},
-		"sources":{"front":{"slot":"doors","enabled":false,"score_threshold":null}},
-		"config":{"engine":{"providers":["cuda","cpu"],"cuda":{"graph":true}},"mqtt":{"outbox":1e3,"publish":"a<b \u0022é\u2028\n"}}}`))
+func TestDesired(t *testing.T) {
 	got := map[string]string{}
-	for _, one := range slices.Concat(settings, sources) {
+	for _, one := range Desired(json.RawMessage(`{"models":{"default":{"uri":"s3://b/k"}},
+		"sources":{"front":{"slot":"doors","enabled":false,"score_threshold":null,"roi":[0, 0.5, 1, 0.5]},"gone":null,"none":{"slot":null},"bad":[1]},
+		"config":{"engine":{"providers":["cuda","cpu"],"cuda":{"graph":true}},"mqtt":{"outbox":1e3,"publish":"a<b \u0022é\u2028\n"}}}`)) {
 		got[one.Name()] = one.Text
 	}
 	want := map[string]string{
 		"engine.providers": `["cuda","cpu"]`, "engine.cuda.graph": "true", "mqtt.outbox": "1e3", "mqtt.publish": `"a<b \"é\u2028\n"`,
-		"sources.front.slot": `"doors"`, "sources.front.enabled": "false",
+		"sources.front": `{"enabled":false,"roi":[0,0.5,1,0.5],"slot":"doors"}`, "sources.none": "{}", "sources.bad": "[1]",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 	var c config.Config
-	if err := assign(&c, Setting{Path: []string{"mqtt", "publish"}, Text: want["mqtt.publish"]}); err != nil || c.MQTT.Publish != "a<b \"é\u2028\n" {
+	if _, err := assign(&c, Setting{Path: []string{"mqtt", "publish"}, Text: want["mqtt.publish"]}); err != nil || c.MQTT.Publish != "a<b \"é\u2028\n" {
 		t.Errorf("%q, %v", c.MQTT.Publish, err)
 	}
 }
 
-// What is shown can be read again and is the same; sources are shown as the shadow sets them.
+// What is shown can be read again and is the same, with the sources as the shadow sets them.
 func TestValues(t *testing.T) {
 	s := stack(t, State{})
 	s.Set(Parameters, append(fleet("engine/providers", "[cuda, cpu]", "mqtt/keep_alive", "2m"),
 		Setting{Path: []string{"telemetry", "metrics", "cloudwatch_namespace"}, Text: "PLANTED", From: "/p", Secret: true}))
-	_, sources := FromDesired(json.RawMessage(`{"sources":{"front":{"slot":"doors","score_threshold":5},"gone":{"slot":"a"}}}`))
-	if !s.SetSources(sources) || s.SetSources(sources) {
-		t.Error("changed or not")
-	}
-	if got := shown(s, "sources.front.slot"); got != "doors | shadow" {
-		t.Errorf("slot %s", got)
-	}
-	if got := shown(s, "sources.front.score_threshold"); got != "0.4 | gnomon.yaml:3" {
-		t.Errorf("score %s", got)
-	}
-	if s.Config().Sources["front"].Slot != "" {
-		t.Error("the shadow's sources are applied here as well")
+	s.Set(Shadow, desired(t, `{"sources":{"front":{"slot":"doors"},"door":{"uri":"rtsp://user:PLANTED@10.0.0.7/s1","roi":[0,0.5,1,0.5]},"gone":{"slot":"doors"}}}`))
+	for name, want := range map[string]string{
+		"sources.front.slot": "doors | shadow", "sources.front.score_threshold": "0.4 | gnomon.yaml:3",
+		"sources.door.uri": `"rtsp://***@10.0.0.7/s1" | shadow`, "sources.door.roi": "[0,0.5,1,0.5] | shadow", "sources.door.frozen_after": "1m0s | default",
+	} {
+		if got := shown(s, name); got != want {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 	if s.Config().Telemetry.Metrics.CloudWatchNamespace != "PLANTED" {
 		t.Error("a SecureString is not in use")
@@ -64,11 +59,7 @@ func TestValues(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	want := s.Config()
-	front := want.Sources["front"]
-	front.Slot = "doors"
-	want.Sources["front"] = front
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(s.Config(), got); d != "" {
 		t.Error(d)
 	}
 	c := config.Default()
@@ -93,6 +84,27 @@ func TestDiffAndCopy(t *testing.T) {
 	if d := Diff(s.Base(), base); len(d) > 0 {
 		t.Errorf("the original has changed: %v", d)
 	}
+
+	// Sources come, change and go.
+	after := Copy(base, base, nil)
+	delete(after.Sources, "yard.1")
+	added, changed := after.Sources["front"], after.Sources["front"]
+	added.URI, changed.FPS = "usb:0", 5
+	after.Sources["door"], after.Sources["front"] = added, changed
+	names = Diff(base, after)
+	if want := []string{"sources.door", "sources.front.fps", `sources["yard.1"]`}; !slices.Equal(names, want) {
+		t.Errorf("differ in %q", names)
+	}
+	if d := cmp.Diff(Changes{Added: []string{"door"}, Changed: []string{"front"}, Removed: []string{"yard.1"}}, Sources(base, after)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(after, Copy(base, after, names)); d != "" {
+		t.Errorf("all copied: %s", d)
+	}
+	some = Copy(base, after, []string{"sources.front.fps", `sources["yard.1"]`})
+	if got := Diff(some, after); !slices.Equal(got, []string{"sources.door"}) {
+		t.Errorf("left: %q", got)
+	}
 }
 
 func TestReport(t *testing.T) {
@@ -110,11 +122,11 @@ func TestReport(t *testing.T) {
 	if err != nil || len(text) > MaxReport || len(r.Refused) < 3 || len(r.Restart) < 5 || len(r.Refused)+len(r.Restart)+r.More != 200 {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}
-	text, _ = json.Marshal(NewReport([]Refusal{{"a", "shadow", "c", "m", "/x"}}, []string{"b"}))
+	text, _ = json.Marshal(NewReport([]Refusal{{Name: "a", Origin: "shadow", Code: "c", Message: "m", From: "/x", Source: "s"}}, []string{"b"}))
 	if string(text) != `{"refused":[{"name":"a","origin":"shadow","code":"c","message":"m"}],"restart_required":["b"]}` {
 		t.Errorf("%s", text)
 	}
-	if len(Codes()) != 6 {
+	if len(Codes()) != 5 {
 		t.Error("codes")
 	}
 }
@@ -126,23 +138,38 @@ func FuzzValue(f *testing.F) {
 	}
 	s := stack(f, State{})
 	base := s.Base()
-	all := leaves(reflect.ValueOf(base).Elem(), nil)
+	var all [][]string
+	for _, l := range leaves(reflect.ValueOf(base).Elem(), nil) {
+		all = append(all, l.path)
+	}
+	all = append(all, []string{"sources", "front"}, []string{"sources", "new"}, []string{"sources", "new", "uri"})
+	for i, text := range []string{"{uri: sample}", `{"uri":"exec:a"}`, "{uri: a}, b: {uri: c}", "{}\n  b: {uri: c}", "uri: a", "{uri: a}}", "{? uri : a}", "gst:a"} {
+		f.Add(uint8(len(all)-3+i%3), text)
+	}
 	f.Fuzz(func(t *testing.T, n uint8, text string) {
-		one := Setting{Path: all[int(n)%len(all)].path, Text: text, From: "/p"}
+		one := Setting{Path: all[int(n)%len(all)], Text: text, From: "/p"}
 		c := clone(base)
-		if err := assign(&c, one); err == nil {
-			if d := Diff(base, &c); len(d) > 1 || len(d) == 1 && d[0] != one.Name() {
-				t.Fatalf("%s: %q has changed %v", one.Name(), text, d)
+		if _, err := assign(&c, one); err == nil {
+			for _, name := range Diff(base, &c) {
+				if !within(name, one.Name()) && name != sourceKey(one.source()) {
+					t.Fatalf("%s: %q has changed %v", one.Name(), text, name)
+				}
 			}
 		} else if strings.ContainsAny(err.Error(), "\r\n") {
 			t.Fatalf("an error of several lines: %q", err)
 		}
 		s.Set(Parameters, []Setting{one})
-		if err := s.Config().Validate(); err != nil {
+		c = *s.Config()
+		if err := c.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		if len(s.Refused()) == 0 && localOnly(one.Path) != "" {
+		if len(s.Refused()) == 0 && !one.entry() && localOnly(one.Path) != "" {
 			t.Fatalf("%s is not for the cloud", one.Name())
+		}
+		for name, source := range c.Sources {
+			if kind := source.Kind(); kind == config.KindProgram || kind == config.KindFile {
+				t.Fatalf("%s is %s", name, source.URI)
+			}
 		}
 	})
 }

@@ -15,7 +15,8 @@ const MaxState = 1 << 20
 type State struct {
 	Parameters KeptLayer `json:"parameters"`
 	Shadow     KeptLayer `json:"shadow"`
-	Sources    []Setting `json:"sources,omitempty"`
+	// Sources are the shadow's settings of sources as older programs kept them; DecodeState moves them into Shadow.
+	Sources []Setting `json:"sources,omitempty"`
 }
 
 // KeptLayer is one layer: what is wanted, and what is in use of it.
@@ -39,7 +40,7 @@ func (s *Stack) State() State {
 			kept[i].Good = append(kept[i].Good, l.good[name])
 		}
 	}
-	return State{kept[Parameters], kept[Shadow], slices.Clone(s.sources)}
+	return State{Parameters: kept[Parameters], Shadow: kept[Shadow]}
 }
 
 // Encode is the state as text, for a file that its owner alone may read.
@@ -63,5 +64,27 @@ func DecodeState(data []byte) (State, error) {
 	for _, list := range [...]*[]Setting{&s.Parameters.Want, &s.Parameters.Good, &s.Shadow.Want, &s.Shadow.Good, &s.Sources} {
 		*list = (*list)[:min(len(*list), maxSettings)]
 	}
+	s.Shadow.Want = append(s.Shadow.Want, former(s.Sources)...)
+	s.Sources = nil
 	return s, nil
+}
+
+// former makes entries of the single settings that older programs kept, whose texts are JSON.
+func former(settings []Setting) []Setting {
+	byName := map[string]map[string]json.RawMessage{}
+	for _, one := range settings {
+		if name := one.source(); name != "" && len(one.Path) == 3 && json.Valid([]byte(one.Text)) {
+			if byName[name] == nil {
+				byName[name] = map[string]json.RawMessage{}
+			}
+			byName[name][one.Path[2]] = json.RawMessage(one.Text)
+		}
+	}
+	var entries []Setting
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if text, err := json.Marshal(byName[name]); err == nil {
+			entries = append(entries, Setting{Path: []string{sourcesKey, name}, Text: string(text)})
+		}
+	}
+	return entries
 }

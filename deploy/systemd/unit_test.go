@@ -48,9 +48,10 @@ func TestVerify(t *testing.T) {
 	if out, err := analyze(t, text, "verify", "--man=no"); err != nil || len(complaints(out)) > 0 {
 		t.Errorf("%v\n%s", err, out)
 	}
-	wrong := strings.Replace(text, "OOMPolicy=continue", "OOMPolicy=perhaps", 1)
-	if out, _ := analyze(t, wrong, "verify", "--man=no"); len(complaints(out)) == 0 {
-		t.Errorf("verify finds nothing wrong with OOMPolicy=perhaps: %s", out)
+	for line, wrong := range map[string]string{"OOMPolicy=continue": "OOMPolicy=perhaps", "WatchdogSec=30": "WatchdogSec=often"} {
+		if out, _ := analyze(t, strings.Replace(text, line, wrong, 1), "verify", "--man=no"); len(complaints(out)) == 0 {
+			t.Errorf("verify finds nothing wrong with %s: %s", wrong, out)
+		}
 	}
 }
 
@@ -72,7 +73,11 @@ func TestNeeds(t *testing.T) {
 	for _, line := range []string{
 		"StateDirectory=gnomon", // follower.go looks for it
 		"OOMPolicy=continue",
+		"Type=notify", // supervise.Notifier; notify-reload is too new for systemd 245
+		"ExecReload=/bin/kill -HUP $MAINPID",
+		"WatchdogSec=30",
 		"Restart=always",
+		"RestartSec=2", // safe mode counts five crashes in a minute
 		"StartLimitIntervalSec=0",
 		"NoNewPrivileges=yes",
 		"DeviceAllow=char-video4linux rw",

@@ -3,6 +3,7 @@ package ort
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	ortgo "github.com/yalue/onnxruntime_go"
 
@@ -101,38 +102,48 @@ func (s *Session) bindPicture(in detect.TensorInfo) error {
 		return fmt.Errorf("input %q: %w", in.Name, err)
 	}
 	s.feeds.add(in.Name, v)
-	s.input = engine.Input{Data: mem, Type: in.Type, Width: s.o.Width, Height: s.o.Height, NHWC: s.o.NHWC}
+	s.input = engine.Input{Data: mem[:len(mem)/s.room], Type: in.Type, Width: s.o.Width, Height: s.o.Height, NHWC: s.o.NHWC}
 	return nil
 }
 
-// settle finds the shapes that the model leaves open by running it once on an empty picture.
+// settle finds the shapes that the model leaves open by running it once on an empty picture. Of outputs in float16 only the
+// number of pictures may be open.
 func (s *Session) settle(so *ortgo.SessionOptions, outs []detect.TensorInfo) error {
+	var names []string
+	var asked []*detect.TensorInfo
 	open := false
-	names := make([]string, len(outs))
-	for i, o := range outs {
-		names[i] = o.Name
-		for _, d := range o.Shape {
-			open = open || d < 1
+	for i := range outs {
+		o := &outs[i]
+		first := slices.IndexFunc(o.Shape, func(d int64) bool { return d < 1 })
+		s.settled = s.settled || first >= 0
+		if o.Type == detect.Float16 { // the binding cannot take such an output over
+			if first == 0 {
+				o.Shape[0], first = 1, slices.IndexFunc(o.Shape[1:], func(d int64) bool { return d < 1 })
+			}
+			if first >= 0 {
+				return fmt.Errorf("output %q has shape %v and is float16: export the model with a fixed size, or as float32", o.Name, o.Shape)
+			}
+			continue
 		}
+		names, asked, open = append(names, o.Name), append(asked, o), open || first >= 0
 	}
 	if !open {
 		return nil
 	}
-	s.settled = true
 	dyn, err := ortgo.NewDynamicAdvancedSessionWithONNXData(s.o.ONNX, s.feeds.names, names, so)
 	if err != nil {
 		return fmt.Errorf("ONNX Runtime refuses it: %s", plain(err))
 	}
 	defer func() { _ = dyn.Destroy() }()
-	values := make([]ortgo.Value, len(outs))
+	values := make([]ortgo.Value, len(names))
 	if err := dyn.Run(s.feeds.values, values); err != nil {
 		return fmt.Errorf("trial run to learn the shapes of its outputs: %s", plain(err))
 	}
 	var errs []error
 	for i, v := range values {
-		outs[i].Shape = v.GetShape().Clone()
+		asked[i].Shape = v.GetShape().Clone()
 		if err := v.Destroy(); err != nil {
-			errs = append(errs, fmt.Errorf("output %q: %w", outs[i].Name, err))
+			errs = append(errs, fmt.Errorf("output %q: %w", names[i], err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -156,40 +167,42 @@ func (s *Session) bindOutput(out detect.TensorInfo) (ortgo.Value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("output %q: %w", out.Name, err)
 	}
-	t := detect.Tensor{Name: out.Name, Shape: out.Shape}
+	var data []float32
 	if out.Type == detect.Float32 {
-		t.Data = floats(mem)
+		data = floats(mem)
 	} else {
-		n, err := count(out.Shape, out.Type)
-		if err != nil {
-			return nil, fmt.Errorf("output %q: %w", out.Name, err)
-		}
-		t.Data = make([]float32, n)
-		if err := widen(t.Data, mem, out.Type); err != nil {
+		data = make([]float32, len(mem)/elementSize(out.Type))
+		if err := widen(data, mem, out.Type); err != nil {
 			return nil, fmt.Errorf("output %q has type %s: %w", out.Name, out.Type, err)
 		}
 		s.narrow = append(s.narrow, narrowOutput{index: len(s.outputs), raw: mem, typ: out.Type})
 	}
-	s.outputs = append(s.outputs, t)
+	n := len(data) / s.room
+	s.outputs = append(s.outputs, detect.Tensor{Name: out.Name, Shape: out.Shape, Data: data[:n:n]})
+	s.whole = append(s.whole, data)
 	return v, nil
 }
 
-// tensor makes a tensor over new C memory, both owned by the session.
+// tensor makes a tensor for one picture over new C memory, which has room for those of a batch. The session owns both.
 func (s *Session) tensor(t detect.TensorInfo) (ortgo.Value, []byte, error) {
 	n, err := count(t.Shape, t.Type)
 	if err != nil {
 		return nil, nil, err
 	}
-	mem, err := s.rt.alloc(n * elementSize(t.Type))
+	n *= elementSize(t.Type)
+	if s.room > 1 && (t.Shape[0] != 1 || n > maxTensorBytes/s.room) {
+		return nil, nil, &singleError{fmt.Errorf("%q, of shape %v for one, cannot be had for %d", t.Name, t.Shape, s.room)}
+	}
+	mem, err := s.rt.alloc(n * s.room)
 	if err != nil {
 		return nil, nil, err
 	}
 	s.memory = append(s.memory, mem)
-	v, err := ortgo.NewCustomDataTensor(ortgo.NewShape(t.Shape...), mem, dataType(t.Type))
+	v, err := ortgo.NewCustomDataTensor(ortgo.NewShape(t.Shape...), mem[:n], dataType(t.Type))
 	if err != nil {
 		return nil, nil, err
 	}
-	s.tensors = append(s.tensors, v)
+	s.tensors, s.names = append(s.tensors, v), append(s.names, t.Name)
 	return v, mem, nil
 }
 

@@ -47,9 +47,11 @@ static void *device_bind(device *d, const char *memory) {
 	return failed;
 }
 
-static void *device_add(device *d, const char *name, const int64_t *shape, size_t dims, int type, void *here, size_t bytes) {
+static void *device_add(device *d, const char *name, const int64_t *shape, size_t dims, int type, void *here, size_t bytes, device *over) {
 	tensor *t = &d->tensors[d->n];
-	void *failed = AT(d->api, api_make_tensor, void *(*)(void *, const int64_t *, size_t, int, void **))(d->allocator, shape, dims, type, &t->value);
+	void *failed = over
+		? AT(d->api, api_wrap_tensor, void *(*)(void *, void *, size_t, const int64_t *, size_t, int, void **))(d->info, over->tensors[d->n].there, bytes, shape, dims, type, &t->value)
+		: AT(d->api, api_make_tensor, void *(*)(void *, const int64_t *, size_t, int, void **))(d->allocator, shape, dims, type, &t->value);
 	if (failed) return failed;
 	t->here = here, t->bytes = bytes;
 	int bind = d->n++ < d->inputs ? api_bind_input : api_bind_output;
@@ -118,8 +120,9 @@ type boundTensor struct {
 	mem   []byte
 }
 
-// newDeviceMemory binds a session's tensors, the inputs first, to memory of the named kind. mem stays the session's.
-func newDeviceMemory(a api, session *ortgo.AdvancedSession, options *ortgo.RunOptions, memory string, id int, libraries []string, inputs int, tensors []boundTensor) (*deviceMemory, error) {
+// newDeviceMemory binds a session's tensors, the inputs first, to memory of the named kind: new one, or that of over, which
+// has the same tensors, none of them smaller, and is closed later or not used any more. mem stays the session's.
+func newDeviceMemory(a api, session *ortgo.AdvancedSession, options *ortgo.RunOptions, memory string, id int, libraries []string, inputs int, tensors []boundTensor, over *deviceMemory) (*deviceMemory, error) {
 	handle, run := nativeSession(session), native(options, "o")
 	if a.table == nil || handle == nil || run == nil {
 		return nil, errNoAPI
@@ -136,6 +139,10 @@ func newDeviceMemory(a api, session *ortgo.AdvancedSession, options *ortgo.RunOp
 	if m.d == nil {
 		return nil, fmt.Errorf("CUDA's runtime is not loaded under any of the names %q", libraries)
 	}
+	var below *C.device
+	if over != nil {
+		below = over.d
+	}
 	kind := C.CString(memory)
 	defer C.free(unsafe.Pointer(kind))
 	err := a.check(C.device_bind(m.d, kind))
@@ -144,7 +151,7 @@ func newDeviceMemory(a api, session *ortgo.AdvancedSession, options *ortgo.RunOp
 			break
 		}
 		name := C.CString(t.name)
-		err = a.check(C.device_add(m.d, name, (*C.int64_t)(unsafe.SliceData(t.shape)), C.size_t(len(t.shape)), C.int(t.typ), unsafe.Pointer(unsafe.SliceData(t.mem)), C.size_t(len(t.mem))))
+		err = a.check(C.device_add(m.d, name, (*C.int64_t)(unsafe.SliceData(t.shape)), C.size_t(len(t.shape)), C.int(t.typ), unsafe.Pointer(unsafe.SliceData(t.mem)), C.size_t(len(t.mem)), below))
 		C.free(unsafe.Pointer(name))
 	}
 	if err != nil {

@@ -42,8 +42,9 @@ func (s *Session) bindSizes() error {
 	if err != nil {
 		return fmt.Errorf("input %q: %w", detect.SizesInput, err)
 	}
-	for i, side := range [...]int{s.o.Width, s.o.Height} {
-		binary.NativeEndian.PutUint64(mem[8*i:], uint64(side))
+	for i := range s.room {
+		binary.NativeEndian.PutUint64(mem[16*i:], uint64(s.o.Width))
+		binary.NativeEndian.PutUint64(mem[16*i+8:], uint64(s.o.Height))
 	}
 	s.feeds.add(detect.SizesInput, v)
 	return nil

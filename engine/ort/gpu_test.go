@@ -38,8 +38,8 @@ func gpuRuntime(t *testing.T) *Runtime {
 	return rt
 }
 
-// gpuModel adds nine to its input, in a chain of nodes that CUDA and TensorRT both have.
-func gpuModel(t *testing.T) []byte {
+// gpuModel adds nine to its input of so many pictures, -1 of any number, in a chain of nodes that CUDA and TensorRT both have.
+func gpuModel(t *testing.T, pictures int64) []byte {
 	t.Helper()
 	var nodes []onnx.Node
 	last := "x"
@@ -51,7 +51,7 @@ func gpuModel(t *testing.T) []byte {
 		nodes = append(nodes, onnx.Node{OpType: "Add", Inputs: []string{last, "one"}, Outputs: []string{next}})
 		last = next
 	}
-	return build(t, value("x", "float32", 1, 3, 32, 32), value("y", "float32", 1, 3, 32, 32), []onnx.Tensor{onnx.Float32s("one", nil, 1)}, nodes...)
+	return build(t, value("x", "float32", pictures, 3, 32, 32), value("y", "float32", pictures, 3, 32, 32), []onnx.Tensor{onnx.Float32s("one", nil, 1)}, nodes...)
 }
 
 // On a GPU a model runs there and gives what it should, recorded or not, and Go's signal handlers stay.
@@ -72,7 +72,7 @@ func TestGPU(t *testing.T) {
 				t.Skipf("needs %s: %v", front, err)
 			}
 			before := flagsOf(t, syscall.SIGTERM)
-			sessions, err := rt.Open(SessionOptions{Name: "m", ONNX: gpuModel(t), Width: 32, Height: 32, Providers: row.p}, 2)
+			sessions, err := rt.Open(SessionOptions{Name: "m", ONNX: gpuModel(t, 1), Width: 32, Height: 32, Providers: row.p}, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,4 +112,56 @@ func TestGPU(t *testing.T) {
 			}
 		})
 	}
+}
+
+// On a GPU the pictures of a batch are kept apart whatever their number, and TensorRT builds one engine for all sizes.
+func TestGPUBatch(t *testing.T) {
+	rt := gpuRuntime(t)
+	for _, front := range []string{CUDA, TensorRT} {
+		t.Run(front, func(t *testing.T) {
+			if err := rt.try(front); err != nil {
+				t.Skipf("needs %s: %v", front, err)
+			}
+			p := Providers{Order: []string{front, CPU}, Strict: true, Engines: t.TempDir(), SHA256: strings.Repeat("ab", 32)}
+			sessions, err := rt.Open(SessionOptions{Name: "m", ONNX: gpuModel(t, -1), Width: 32, Height: 32, Providers: p, Batch: 6}, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeAll(t, sessions)
+			if where := sessions[0].Placement(); where.Batch != 6 || len(where.Notes) > 0 {
+				t.Errorf("batches of %d, notes %q", where.Batch, where.Notes)
+			}
+			for round, s := range sessions {
+				for n := 1; n <= 6; n++ {
+					for i := range 6 {
+						for k := range floats(s.InputAt(i).Data) {
+							floats(s.InputAt(i).Data)[k] = float32((k+i+n)%128 + round)
+						}
+					}
+					out, err := s.RunBatch(t.Context(), n)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i := range n {
+						for k, v := range out[i][0].Data {
+							if want := float32((k+i+n)%128+round) + 9; v != want {
+								t.Fatalf("picture %d of %d: element %d is %v, want %v", i, n, k, v, want)
+							}
+						}
+					}
+				}
+			}
+			if kept, err := filepath.Glob(filepath.Join(p.Engines, "*", "*", "*.engine")); front == TensorRT && (err != nil || len(kept) != 1) {
+				t.Errorf("engines kept: %v, %v", kept, err)
+			}
+		})
+	}
+	sessions, err := rt.Open(SessionOptions{Name: "m", ONNX: gpuModel(t, -1), Width: 32, Height: 32, Providers: Providers{Order: []string{CUDA, CPU}, Strict: true}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if where := sessions[0].Placement(); where.Gain <= 0 || (where.Gain >= leastGain) != (where.Batch == autoBatch) || len(where.Notes) > 0 {
+		t.Errorf("nobody has asked: batches of %d with a gain of %v, notes %q", where.Batch, where.Gain, where.Notes)
+	}
+	closeAll(t, sessions)
 }

@@ -22,12 +22,16 @@ func (r *Runtime) Open(o SessionOptions, n int) ([]*Session, error) {
 	for {
 		sessions, err := m.open(n)
 		var failed *ProviderError
+		var single *singleError
 		switch {
 		case err == nil:
 			for _, s := range sessions {
 				s.o.ONNX = nil // the runtime has its own copy
 			}
 			return sessions, nil
+		case errors.As(err, &single): // in a new session: what the attempt has left behind would be carried along
+			m.refuse(single, !errors.Is(single, errNoGain))
+			continue
 		case m.declared: // whatever it is, the runtime says it better
 			m.declared, m.o.Inputs, m.o.Outputs, m.ins, m.outs = false, nil, nil, nil, nil
 			continue
@@ -36,7 +40,7 @@ func (r *Runtime) Open(o SessionOptions, n int) ([]*Session, error) {
 			m.notes = append(m.notes, fmt.Sprintf("runs are not recorded (engine.cuda.graph): %v", failed.Err))
 			continue
 		case errors.As(err, &failed):
-			m.notes = nil // were about that provider
+			m.notes, m.single, m.gain = nil, false, 0 // were about that provider
 			if err = m.c.drop(failed); err == nil {
 				continue
 			}
@@ -53,7 +57,16 @@ type opening struct {
 	ins, outs []detect.TensorInfo
 	declared  bool     // they are what the file says
 	noGraph   bool     // recording runs was tried, in vain
+	single    bool     // runs take one picture
+	gain      float64  // of batches, 0: not measured
 	notes     []string // for Placement
+}
+
+// note adds to what Placement tells, once however often it comes up.
+func (m *opening) note(text string) {
+	if !slices.Contains(m.notes, text) {
+		m.notes = append(m.notes, text)
+	}
 }
 
 // graph reports whether runs are to be recorded.
@@ -66,6 +79,7 @@ func (m *opening) open(n int) ([]*Session, error) {
 	}
 	defer m.watch(progressEvery)()
 	var sessions []*Session
+	pictures := 1
 	for range n {
 		s := &Session{rt: m.rt, o: m.o, fired: make(chan struct{}, 1)}
 		sessions = append(sessions, s)
@@ -77,7 +91,10 @@ func (m *opening) open(n int) ([]*Session, error) {
 		default: // on the CPU, so that what is wrong with the model is not taken for the fault of a provider
 			m.ins, m.outs, err = s.describe()
 		}
-		if err == nil {
+		if s == sessions[0] && err == nil {
+			pictures = m.pictures()
+		}
+		if s.room = pictures; err == nil {
 			err = s.open(m, sessions[0])
 		}
 		if err != nil {
@@ -138,14 +155,16 @@ func (s *Session) open(m *opening, leader *Session) error {
 	if err := s.settle(plainOptions, m.outs); err != nil {
 		return err
 	}
-	var names []string
 	var values []ortgo.Value
 	for _, out := range m.outs {
 		v, err := s.bindOutput(out)
 		if err != nil {
 			return err
 		}
-		names, values = append(names, out.Name), append(values, v)
+		values = append(values, v)
+	}
+	if err := s.makeBatches(m.c.accelerated()); err != nil {
+		return err
 	}
 	if s.runOpts, err = ortgo.NewRunOptions(); err != nil {
 		return fmt.Errorf("run options: %w", err)
@@ -156,7 +175,10 @@ func (s *Session) open(m *opening, leader *Session) error {
 	})
 	s.watchdog.Stop()
 	if !first && m.shareable() {
-		return s.borrow(leader.graph, names)
+		if s.shared, err = s.tie(leader.graph, s.tensors); err != nil {
+			return err
+		}
+		return s.tieBatches(leader.graph)
 	}
 	so, err := s.options()
 	if err != nil {
@@ -165,6 +187,9 @@ func (s *Session) open(m *opening, leader *Session) error {
 	defer func() { _ = so.Destroy() }()
 	wanted := s.o.Providers
 	wanted.Graph = m.graph()
+	if s.room > 1 {
+		wanted = s.profiled(wanted)
+	}
 	notes, err := s.rt.attach(so, m.c.left, wanted)
 	if err != nil {
 		return err
@@ -174,7 +199,7 @@ func (s *Session) open(m *opening, leader *Session) error {
 			return fmt.Errorf("session options: %w", err)
 		}
 	}
-	if err := s.create(m, so, names, values); err != nil {
+	if err := s.create(m, so, values); err != nil {
 		return err
 	}
 	if first && m.declared {
@@ -182,8 +207,14 @@ func (s *Session) open(m *opening, leader *Session) error {
 			return err
 		}
 	}
+	if err := s.tieBatches(s.graph); err != nil {
+		return err
+	}
+	if err := s.proveBatches(m, first); err != nil {
+		return err
+	}
 	if first {
-		s.placement = Placement{Providers: m.c.left, Fallen: m.c.fallen, Notes: append(notes, m.notes...)}
+		s.placement = Placement{Providers: m.c.left, Fallen: m.c.fallen, Notes: append(notes, m.notes...), Batch: s.room, Gain: m.gain}
 		if s.placement.Nodes, err = s.rt.api.nodes(s.graph.run); err != nil {
 			s.placement.Notes = append(s.placement.Notes, fmt.Sprintf("where the nodes of the model run is not known: %s", plain(err)))
 		}
@@ -196,8 +227,8 @@ const recordAssignment = "session.record_ep_graph_assignment_info"
 
 // create makes the session. With providers other than the CPU it runs, on an empty picture: some of them build or load what
 // they need only then. That the CPU can load the model is known, so a failure is that of the provider in front.
-func (s *Session) create(m *opening, so *ortgo.SessionOptions, outNames []string, outs []ortgo.Value) error {
-	run, err := ortgo.NewAdvancedSessionWithONNXData(s.o.ONNX, s.feeds.names, outNames, s.feeds.values, outs, so)
+func (s *Session) create(m *opening, so *ortgo.SessionOptions, outs []ortgo.Value) error {
+	run, err := ortgo.NewAdvancedSessionWithONNXData(s.o.ONNX, s.feeds.names, s.names[len(s.feeds.names):], s.feeds.values, outs, so)
 	if err == nil {
 		s.graph = &graph{run: run, owners: 1}
 	}
@@ -209,12 +240,15 @@ func (s *Session) create(m *opening, so *ortgo.SessionOptions, outNames []string
 	}
 	front := m.c.left[0]
 	if err == nil && (front == CUDA || front == TensorRT) {
-		err = s.toDevice(m, outNames)
+		err = s.toDevice(m)
 	}
 	for range trials {
 		if err == nil {
-			err = s.execute()
+			err = s.execute(1)
 		}
+	}
+	if err != nil && s.room > 1 { // without batches there is less that can go wrong
+		return &singleError{errors.New(said(err))}
 	}
 	if err != nil {
 		return &ProviderError{Name: front, Err: s.rt.explain(front, err)}
@@ -225,18 +259,40 @@ func (s *Session) create(m *opening, so *ortgo.SessionOptions, outNames []string
 // trials are the runs on an empty picture. CUDA records the second or third.
 const trials = 3
 
-// toDevice binds the tensors to memory of the GPU. Where that is not possible the runtime copies them for each run, which
-// is right as well, unless the run is to be recorded.
-func (s *Session) toDevice(m *opening, outNames []string) error {
-	tensors := make([]boundTensor, len(s.tensors))
-	for i, name := range append(slices.Clone(s.feeds.names), outNames...) {
-		tensors[i] = boundTensor{name, s.tensors[i].GetShape(), ortgo.TensorElementDataType(s.tensors[i].DataType()), s.memory[i]}
+// toDevice binds the tensors, and those of the batches over the same memory, to memory of the GPU. Where that is not possible
+// the runtime copies them for each run, which is right as well, unless the run is to be recorded.
+func (s *Session) toDevice(m *opening) (err error) {
+	var largest *deviceMemory
+	for _, b := range slices.Backward(s.batches) {
+		if b.device, err = s.onDevice(m, b.n, b.tensors, largest); err != nil {
+			break
+		}
+		if largest == nil {
+			largest = b.device
+		}
 	}
-	var err error
-	s.device, err = newDeviceMemory(s.rt.api, s.graph.run, s.runOpts, memoryCUDA, s.o.Providers.deviceID(m.c.left[0]), cudaLibraries(), len(s.feeds.names), tensors)
-	if err != nil && !m.graph() {
-		m.notes = append(m.notes, fmt.Sprintf("pictures are copied to the GPU by ONNX Runtime, for each run anew: %v", err))
+	if err == nil {
+		s.device, err = s.onDevice(m, 1, s.tensors, largest)
+	}
+	if err == nil {
 		return nil
 	}
-	return err
+	for _, b := range s.batches {
+		b.device.close()
+		b.device = nil
+	}
+	if m.graph() {
+		return err
+	}
+	m.note(fmt.Sprintf("pictures are copied to the GPU by ONNX Runtime, for each run anew: %v", err))
+	return nil
+}
+
+// onDevice binds tensors of n pictures to memory of the GPU, to that of over if it is not nil.
+func (s *Session) onDevice(m *opening, n int, tensors []*ortgo.CustomDataTensor, over *deviceMemory) (*deviceMemory, error) {
+	bound := make([]boundTensor, len(tensors))
+	for i, t := range tensors {
+		bound[i] = boundTensor{s.names[i], t.GetShape(), ortgo.TensorElementDataType(t.DataType()), s.part(i, n)}
+	}
+	return newDeviceMemory(s.rt.api, s.graph.run, s.runOpts, memoryCUDA, s.o.Providers.deviceID(m.c.left[0]), cudaLibraries(), len(s.feeds.names), bound, over)
 }

@@ -53,6 +53,9 @@ type Placement struct {
 	Nodes     map[string]int   // by provider, of the graph as it was handed out to them; nil: the runtime does not say
 	Fallen    []*ProviderError // what was to be used and could not be
 	Notes     []string         // what else people should know, in sentences
+
+	Batch int     // pictures that a run takes at most; 1: one at a time
+	Gain  float64 // how many times as fast a batch was as its pictures one by one; 0: not measured
 }
 
 // OnCPU is how many nodes the CPU runs although something else was to; 0 also where that is not known.

@@ -78,7 +78,7 @@ func TestAPITable(t *testing.T) {
 		"error_message": "GetErrorMessage", "create_env": "CreateEnv", "release_env": "ReleaseEnv", "release_status": "ReleaseStatus",
 		"ep_devices": "GetEpDevices", "append_v2": "SessionOptionsAppendExecutionProvider_V2", "ep_name": "EpDevice_EpName",
 		"assignment": "Session_GetEpGraphAssignmentInfo", "subgraph_ep": "EpAssignedSubgraph_GetEpName", "subgraph_nodes": "EpAssignedSubgraph_GetNodes",
-		"make_tensor": "CreateTensorAsOrtValue", "tensor_data": "GetTensorMutableData", "make_info": "CreateMemoryInfo", "release_info": "ReleaseMemoryInfo",
+		"make_tensor": "CreateTensorAsOrtValue", "wrap_tensor": "CreateTensorWithDataAsOrtValue", "tensor_data": "GetTensorMutableData", "make_info": "CreateMemoryInfo", "release_info": "ReleaseMemoryInfo",
 		"release_value": "ReleaseValue", "make_allocator": "CreateAllocator", "release_allocator": "ReleaseAllocator", "run_binding": "RunWithBinding",
 		"make_binding": "CreateIoBinding", "release_binding": "ReleaseIoBinding", "bind_input": "BindInput",
 		"output_info": "SessionGetOutputTypeInfo", "tensor_info": "CastTypeInfoToTensorInfo", "dimensions": "GetDimensionsCount",

@@ -34,6 +34,10 @@ type SessionOptions struct {
 	Spinning bool          // idle intra-op threads spin instead of sleeping: lower latency, a busy core
 	Deadline time.Duration // for one run; 0: DefaultDeadline
 
+	// Batch is how many pictures a run may take at most, up to MaxBatch; 1: one at a time. 0 leaves it open: on a GPU some
+	// are tried and taken if that is clearly faster, elsewhere it is one. A model that takes one only is given one.
+	Batch int
+
 	Providers Providers // where it is to run
 
 	// Progress is called from another goroutine every ten seconds while a session is being made, with the provider in
@@ -42,7 +46,7 @@ type SessionOptions struct {
 }
 
 // Session is a loaded model with one input and its outputs bound to memory of its own. It satisfies
-// engine.Session: one goroutine at a time, but for Interrupt.
+// engine.Session and engine.Batcher: one goroutine at a time, but for Interrupt.
 type Session struct {
 	rt       *Runtime
 	o        SessionOptions
@@ -53,21 +57,27 @@ type Session struct {
 	feeds    feeds
 	settled  bool // the sizes of outputs were learnt from a run
 	tensors  []*ortgo.CustomDataTensor
-	memory   [][]byte
-	outputs  []detect.Tensor
-	narrow   []narrowOutput // outputs that are converted to float32 after each run
+	memory   [][]byte        // of the tensors, for all pictures of a batch
+	names    []string        // of the tensors, the inputs first
+	outputs  []detect.Tensor // of the first picture
+	whole    [][]float32     // of the outputs, for all pictures
+	narrow   []narrowOutput  // outputs that are converted to float32 after each run
 	watchdog *time.Timer
 	fired    chan struct{} // the watchdog's hand-shake: it has set the terminate flag
 
 	placement Placement
 	device    *deviceMemory // nil: the runtime copies what has to get to a GPU and back
 
+	room    int               // pictures that the memory is for
+	batches []*batch          // runs of more than one picture, by size
+	views   [][]detect.Tensor // outputs by picture
+
 	interrupted atomic.Bool
 }
 
 type narrowOutput struct {
 	index int
-	raw   []byte
+	raw   []byte // for all pictures
 	typ   detect.ElementType
 }
 
@@ -112,42 +122,70 @@ func (s *Session) Outputs() []detect.TensorInfo {
 
 // Run executes the model on what Input holds. It does not allocate.
 func (s *Session) Run(ctx context.Context) ([]detect.Tensor, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.run(ctx, 1); err != nil {
 		return nil, err
 	}
+	return s.outputs, nil
+}
+
+// run executes the model on the first n pictures, within the deadline.
+func (s *Session) run(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if s.interrupted.Load() {
-		return nil, fmt.Errorf("model %s: %w", s.o.Name, engine.ErrInterrupted)
+		return fmt.Errorf("model %s: %w", s.o.Name, engine.ErrInterrupted)
 	}
 	s.watchdog.Reset(s.o.Deadline)
-	err := s.execute()
+	err := s.execute(n)
 	expired := false
 	if !s.watchdog.Stop() {
 		<-s.fired
 		expired = true
 		if !s.interrupted.Load() {
 			if e := s.runOpts.UnsetTerminate(); e != nil {
-				return nil, fmt.Errorf("model %s: %w", s.o.Name, e)
+				return fmt.Errorf("model %s: %w", s.o.Name, e)
 			}
 		}
 	}
 	switch {
 	case err != nil && s.interrupted.Load():
-		return nil, fmt.Errorf("model %s: %w", s.o.Name, engine.ErrInterrupted)
+		return fmt.Errorf("model %s: %w", s.o.Name, engine.ErrInterrupted)
 	case err != nil && expired:
-		return nil, fmt.Errorf("model %s: %w (%v; see engine.run_timeout)", s.o.Name, engine.ErrDeadline, s.o.Deadline)
+		return fmt.Errorf("model %s: %w (%v; see engine.run_timeout)", s.o.Name, engine.ErrDeadline, s.o.Deadline)
 	case err != nil:
-		return nil, fmt.Errorf("model %s: run: %s%s", s.o.Name, plain(err), s.hint())
+		return fmt.Errorf("model %s: run: %s%s", s.o.Name, plain(err), s.hint())
 	}
-	for _, n := range s.narrow {
-		if err := widen(s.outputs[n.index].Data, n.raw, n.typ); err != nil {
-			return nil, fmt.Errorf("model %s: output %q: %w", s.o.Name, s.outputs[n.index].Name, err)
-		}
+	if err := s.widenAll(n); err != nil {
+		return fmt.Errorf("model %s: %w", s.o.Name, err)
 	}
-	return s.outputs, nil
+	return nil
 }
 
-// execute runs the session, by way of the GPU's memory where it has some.
-func (s *Session) execute() error {
+// compute is run without a deadline, while a model is being loaded.
+func (s *Session) compute(n int) error {
+	if err := s.execute(n); err != nil {
+		return err
+	}
+	return s.widenAll(n)
+}
+
+// widenAll converts the outputs of n pictures that are not float32.
+func (s *Session) widenAll(n int) error {
+	for _, o := range s.narrow {
+		some := len(o.raw) / s.room * n
+		if err := widen(s.whole[o.index], o.raw[:some], o.typ); err != nil {
+			return fmt.Errorf("output %q: %w", s.outputs[o.index].Name, err)
+		}
+	}
+	return nil
+}
+
+// execute runs the session on n pictures, by way of the GPU's memory where it has some.
+func (s *Session) execute(n int) error {
+	if n > 1 {
+		return s.smallest(n).run()
+	}
 	if s.device != nil {
 		return s.device.run()
 	}
@@ -172,8 +210,11 @@ func (s *Session) Close() error {
 	if s.watchdog != nil {
 		s.watchdog.Stop()
 	}
-	s.device.close()
+	s.device.close() // before the batches, whose memory it may be in
 	s.device = nil
+	for _, b := range s.batches {
+		errs = append(errs, b.close())
+	}
 	errs = append(errs, s.shared.close())
 	s.shared = nil
 	if s.graph != nil {
@@ -190,7 +231,8 @@ func (s *Session) Close() error {
 	for _, m := range s.memory {
 		s.rt.free(m)
 	}
-	s.tensors, s.memory, s.outputs, s.narrow, s.input.Data = nil, nil, nil, nil, nil
+	s.tensors, s.memory, s.outputs, s.whole, s.narrow, s.input.Data = nil, nil, nil, nil, nil, nil
+	s.batches, s.views = nil, nil
 	return errors.Join(errs...)
 }
 

@@ -71,20 +71,27 @@ type binding struct {
 
 var errNoBinding = errors.New("the model cannot be shared by sessions")
 
-// borrow ties the tensors, the inputs first, to the graph.
-func (s *Session) borrow(g *graph, outNames []string) error {
+// tie makes a binding of tensors, the session's own or those of a batch, to a graph.
+func (s *Session) tie(g *graph, tensors []*ortgo.CustomDataTensor) (*binding, error) {
 	b := &binding{api: s.rt.api, graph: g.share(), session: nativeSession(g.run), options: native(s.runOpts, "o")}
-	s.shared = b
+	if err := b.bind(s.names, len(s.feeds.names), tensors); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+// bind takes the tensors, the inputs first, by their names.
+func (b *binding) bind(names []string, inputs int, tensors []*ortgo.CustomDataTensor) error {
 	if b.session == nil || b.options == nil {
 		return errNoBinding
 	}
 	if err := b.api.check(C.binding_make(b.api.table, b.session, &b.b)); err != nil {
 		return err
 	}
-	for i, t := range s.tensors {
-		place, names := C.int(C.api_bind_input), s.feeds.names
-		if i >= len(names) {
-			place, names, i = C.api_bind_output, outNames, i-len(names)
+	for i, t := range tensors {
+		place := C.int(C.api_bind_input)
+		if i >= inputs {
+			place = C.api_bind_output
 		}
 		value := native(t, "ortValue")
 		if value == nil {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"gnomon/engine"
@@ -37,7 +38,7 @@ const weightOne = 1 << 11
 
 // Preprocessor fills input tensors. It satisfies engine.Preprocessor: one goroutine at a time. Everything that
 // depends on the sizes is computed when they change; padding is written once and then left alone, so a
-// preprocessor must be the only writer of the tensor that it fills.
+// preprocessor must be the only writer of the tensors that it fills.
 type Preprocessor struct {
 	o       Options
 	level   int // of the code that runs; all compute the same bytes
@@ -46,8 +47,17 @@ type Preprocessor struct {
 	tables  *C.uint16_t
 	planned letterbox.Transform
 	stride  int
-	padded  *byte // the tensor whose padding is in place
+	padded  []padding // oldest first, at most maxPadded
 }
+
+// padding is a tensor whose padding is in place for pictures that are put there so.
+type padding struct {
+	data                   *byte
+	newW, newH, padX, padY int
+}
+
+// maxPadded is how many tensors a preprocessor remembers: as many as a batch has pictures.
+const maxPadded = 32
 
 // plainLevel is the level of the code that every processor can run.
 const plainLevel = int(C.GNOMON_PLAIN)
@@ -80,13 +90,9 @@ func (p *Preprocessor) Process(f *engine.Frame, t letterbox.Transform, in engine
 		}
 		p.makeStore(in)
 		p.planned = t
-		p.padded = nil
 	}
 	data := unsafe.SliceData(in.Data)
-	if p.padded != data {
-		p.pad(in)
-		p.padded = data
-	}
+	p.keepPadded(in, padding{data, t.NewW, t.NewH, t.PadX, t.PadY})
 	C.gnomon_fill(&p.plan, &p.store, (*C.uint8_t)(unsafe.SliceData(f.Pix)), C.int64_t(f.Stride), unsafe.Pointer(data))
 	return nil
 }
@@ -94,7 +100,25 @@ func (p *Preprocessor) Process(f *engine.Frame, t letterbox.Transform, in engine
 // Close frees the preprocessor's memory. It is idempotent; the preprocessor may be used again afterwards.
 func (p *Preprocessor) Close() error {
 	p.free()
+	p.padded = nil
 	return nil
+}
+
+// keepPadded writes the padding of in unless it is there already, as want says.
+func (p *Preprocessor) keepPadded(in engine.Input, want padding) {
+	i := slices.IndexFunc(p.padded, func(have padding) bool { return have.data == want.data })
+	if i >= 0 && p.padded[i] == want {
+		return
+	}
+	p.pad(in)
+	switch {
+	case i >= 0:
+		p.padded[i] = want
+	case len(p.padded) == maxPadded:
+		p.padded = append(slices.Delete(p.padded, 0, 1), want)
+	default:
+		p.padded = append(p.padded, want)
+	}
 }
 
 func check(f *engine.Frame, t letterbox.Transform, in engine.Input) error {
@@ -309,7 +333,7 @@ func (p *Preprocessor) free() {
 	C.free(unsafe.Pointer(p.plan.x0)) // the first piece is where the allocation starts
 	C.free(unsafe.Pointer(p.tables))
 	p.plan, p.store, p.tables = C.gnomon_plan{}, C.gnomon_store{}, nil
-	p.planned, p.padded = letterbox.Transform{}, nil
+	p.planned = letterbox.Transform{}
 }
 
 // float32to16 rounds to the nearest IEEE 754 binary16, ties to even, and returns its bits.
