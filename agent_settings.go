@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -12,6 +13,10 @@ import (
 	"gnomon/config/yamldoc"
 	"gnomon/telemetry/health"
 )
+
+// settleTime is how long a change of a source may wait for its model: somewhat longer than most exchanges of models. It is
+// tried again later.
+const settleTime = 45 * time.Second
 
 // openSettings puts what the cloud said at the last start over a configuration file, or over the defaults where path is
 // empty.
@@ -68,7 +73,19 @@ func (a *agent) applySettings(ctx context.Context, cfg *config.Config, names []s
 // applySources makes the watchers those that the configuration wants: some go, some come, some change. What goes wrong
 // with one is noted in failed under all its names and stops no other.
 func (a *agent) applySources(ctx context.Context, cfg *config.Config, names []string, failed map[string]error) {
+	defer a.crew.changes()()
 	a.telling.secret.Add(secretsOf(cfg)...)
+	var gone []string
+	for _, w := range a.watching() {
+		if _, wanted := cfg.Sources[w.name]; !wanted {
+			gone = append(gone, w.name)
+		}
+	}
+	was := a.watching()
+	a.crew.remove(gone...)
+	for _, name := range gone {
+		a.telling.meter.forget(name)
+	}
 	fail := func(source string, err error) {
 		for _, name := range names {
 			if err != nil && ofSource(name, source) {
@@ -76,23 +93,9 @@ func (a *agent) applySources(ctx context.Context, cfg *config.Config, names []st
 			}
 		}
 	}
-	for _, w := range a.watching() {
+	for _, w := range was {
 		src, wanted := cfg.Sources[w.name]
-		switch {
-		case !wanted:
-			a.crew.remove(w.name)
-			fail(w.name, a.slots.forget(ctx, w.name, w.source()))
-		case a.slots.byName[src.SlotName()] == nil:
-			fail(w.name, errNextStart)
-			w.publish(w.source().Publish, cfg.MQTT.Publish)
-		default:
-			w.publish(src.Publish, cfg.MQTT.Publish)
-			again, err := w.apply(ctx, src)
-			fail(w.name, err)
-			if again {
-				a.crew.again(w)
-			}
-		}
+		fail(w.name, a.changeSource(ctx, w, src, wanted, cfg))
 	}
 	for name, src := range cfg.Sources {
 		if a.crew.find(name) == nil {
@@ -101,8 +104,29 @@ func (a *agent) applySources(ctx context.Context, cfg *config.Config, names []st
 	}
 }
 
+// changeSource makes a watcher do what is wanted of it, or drops what one that has gone wanted.
+func (a *agent) changeSource(ctx context.Context, w *watcher, src config.Source, wanted bool, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if !wanted {
+		return a.slots.forget(ctx, w.name, w.source())
+	}
+	later := error(nil)
+	if a.slots.byName[src.SlotName()] == nil { // slots are made at the start; the rest of the change is for now
+		later, src.Slot = errNextStart, w.source().Slot
+	}
+	w.publish(src.Publish, cfg.MQTT.Publish)
+	again, err := w.apply(ctx, src)
+	if again {
+		a.crew.again(w)
+	}
+	return errors.Join(err, later)
+}
+
 // addSource makes a watcher for a source and takes it in.
 func (a *agent) addSource(ctx context.Context, name string, src config.Source, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
 	p := a.slots.byName[src.SlotName()]
 	if p == nil { // slots are made at the start
 		return errNextStart

@@ -132,6 +132,9 @@ func (b *board) run(ctx context.Context) error {
 func (b *board) measure(now time.Time) {
 	for _, w := range b.agent.watching() {
 		s, r := w.stats(), b.last[w.name]
+		if s.Processed < r.stats.Processed || s.Failed < r.stats.Failed {
+			r = rate{} // another source of that name
+		}
 		if d := now.Sub(r.at).Seconds(); !r.at.IsZero() && d > 0 {
 			r.fps = float64(s.Processed-r.stats.Processed) / d
 		}

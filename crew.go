@@ -22,6 +22,7 @@ type crew struct {
 	shifts   map[*watcher]*shift
 	ctx      context.Context // of run; nil before it
 	view     *thumbnail      // of the first watcher, for the screen; nil: nobody looks
+	changing int             // who is about to add some; meanwhile the crew is not finished
 	ended    chan struct{}   // one slot: a shift may have ended
 }
 
@@ -68,30 +69,60 @@ func (c *crew) add(w *watcher) {
 	c.beginLocked(w)
 }
 
-// remove ends a watcher and takes it out. One that does not come back from its camera is left behind.
-func (c *crew) remove(name string) {
+// remove ends watchers and takes them out. One that does not come back from its camera is left behind.
+func (c *crew) remove(names ...string) {
 	c.change.Lock()
 	defer c.change.Unlock()
 	c.mu.Lock()
-	var s *shift
-	c.watchers = slices.Clone(c.watchers)
-	c.watchers = slices.DeleteFunc(c.watchers, func(w *watcher) bool {
-		if w.name == name {
-			s = c.shifts[w]
+	leaving := map[string]*shift{}
+	c.watchers = slices.DeleteFunc(slices.Clone(c.watchers), func(w *watcher) bool {
+		if !slices.Contains(names, w.name) {
+			return false
+		}
+		if s := c.shifts[w]; s != nil {
+			s.cancel()
+			leaving[w.name] = s
 			delete(c.shifts, w)
 		}
-		return w.name == name
+		return true
 	})
 	c.showLocked()
-	c.mu.Unlock()
-	if s == nil {
-		return
+	var ending <-chan struct{}
+	if c.ctx != nil {
+		ending = c.ctx.Done()
 	}
-	s.cancel()
+	c.mu.Unlock()
+	patience := time.After(abandonAfter)
+	for name, s := range leaving {
+		select {
+		case <-s.done:
+		case <-ending: // nobody waits for a change any more
+			return
+		case <-patience:
+			c.log.Warn("a source that was removed does not answer; it is left behind", zap.String("source", name))
+			return
+		}
+	}
+}
+
+// changes keeps the crew from being finished until done is called: sources are being exchanged.
+func (c *crew) changes() (done func()) {
+	c.mu.Lock()
+	c.changing++
+	c.mu.Unlock()
+	return func() {
+		c.mu.Lock()
+		c.changing--
+		c.mu.Unlock()
+		c.look()
+	}
+}
+
+// look has run see whether there is something left to do.
+func (c *crew) look() {
 	select {
-	case <-s.done:
-	case <-time.After(abandonAfter):
-		c.log.Warn("a source that was removed does not answer; it is left behind", zap.String("source", name))
+	case c.ended <- struct{}{}:
+	default:
 	}
 }
 
@@ -119,11 +150,13 @@ func (c *crew) beginLocked(w *watcher) {
 	go func() {
 		defer cancel()
 		s.err = w.run(ctx)
+		c.mu.Lock()
 		close(s.done)
-		select {
-		case c.ended <- struct{}{}:
-		default:
+		if c.shifts[w] == s && len(w.changed) > 0 { // a change came when it had ended already
+			c.beginLocked(w)
 		}
+		c.mu.Unlock()
+		c.look()
 	}()
 }
 
@@ -168,6 +201,9 @@ func (c *crew) run(ctx context.Context) error {
 func (c *crew) finished() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.changing > 0 {
+		return false
+	}
 	over := false
 	for _, w := range c.watchers {
 		s := c.shifts[w]

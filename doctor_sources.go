@@ -101,10 +101,10 @@ func (p *patient) lookAt(ctx context.Context, name string, src config.Source) (s
 	var f engine.Frame
 	defer func() { err = errors.Join(err, f.Close()) }()
 	var first time.Time
-	for {
+	for seen.took < p.frames && ctx.Err() == nil {
 		err := source.Read(ctx, &f)
-		if errors.Is(err, io.EOF) && seen.frames > 0 {
-			return seen, nil
+		if err != nil && seen.frames > 0 && (errors.Is(err, io.EOF) || ctx.Err() != nil) {
+			break // it ended, or there was no more in the time: what was seen is good
 		}
 		if err != nil {
 			return seen, err
@@ -113,11 +113,9 @@ func (p *patient) lookAt(ctx context.Context, name string, src config.Source) (s
 			first = f.CapturedAt
 		}
 		seen.took = f.CapturedAt.Sub(first)
-		if seen.took >= p.frames || ctx.Err() != nil {
-			break
-		}
+		seen.width, seen.height, seen.dark = f.Width, f.Height, dark(&f)
 	}
-	seen.what, seen.width, seen.height, seen.dark = describe{source}.String(), f.Width, f.Height, dark(&f)
+	seen.what = describe{source}.String()
 	return seen, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -116,8 +117,15 @@ func stateDir(name string) (string, error) {
 	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" { // systemd's StateDirectory=
 		return filepath.Join(filepath.SplitList(dir)[0], name), nil
 	}
+	const system = "/var/lib/gnomon"
 	if os.Geteuid() == 0 {
-		return filepath.Join("/var/lib/gnomon", name), nil
+		return filepath.Join(system, name), nil
+	}
+	// The service's user, by hand: the doctor must look at the service's folder.
+	if st, err := os.Stat(system); err == nil {
+		if sys, ok := st.Sys().(*syscall.Stat_t); ok && int(sys.Uid) == os.Geteuid() {
+			return filepath.Join(system, name), nil
+		}
 	}
 	return userStateDir(name)
 }

@@ -14,9 +14,11 @@ import (
 const (
 	// heartbeatEvery is how often is looked whether frames flow.
 	heartbeatEvery = time.Second
-	// sourcePatience is how long a camera that runs may deliver nothing, beyond its own stall limit, before its reader
-	// counts as lost: it should have failed long before.
-	sourcePatience = 90 * time.Second
+	// sourcePatience is how long a camera that runs may deliver nothing, beyond its own stall limit and three of its
+	// intervals, before its reader counts as lost: it should have failed long before.
+	sourcePatience = time.Minute
+	// lookPatience is how long the heartbeat itself may be late.
+	lookPatience = 30 * time.Second
 	// slotPatience is how long a model may finish no frame while frames wait, beyond the longest run.
 	slotPatience = time.Minute
 	// tellEvery is how often systemd gets a line about the agent.
@@ -37,6 +39,7 @@ type heartbeat struct {
 type pulse struct {
 	part  *supervise.Part
 	count uint64
+	at    time.Time // when count changed last
 }
 
 func newHeartbeat(a *agent, s *supervision) *heartbeat {
@@ -53,7 +56,7 @@ func (h *heartbeat) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			h.look()
+			h.look(now)
 			if now.Sub(h.told) >= tellEvery {
 				h.tell(now)
 			}
@@ -71,7 +74,7 @@ func (h *heartbeat) close() {
 	}
 }
 
-func (h *heartbeat) look() {
+func (h *heartbeat) look(now time.Time) {
 	type load struct{ waiting, done uint64 }
 	loads := map[string]load{}
 	for name := range h.agent.slots.byName {
@@ -83,17 +86,19 @@ func (h *heartbeat) look() {
 		src := w.source()
 		p := h.sources[w]
 		if p == nil {
-			p = &pulse{part: h.over.dog.Part("source "+w.name, max(sourcePatience, time.Duration(src.Stall)+sourcePatience))}
+			p = &pulse{part: h.over.dog.Part("source "+w.name, lookPatience), at: now}
 			h.sources[w] = p
 		}
 		s, state := w.now()
+		if state != stateRunning || !src.Live() || s.Captured != p.count {
+			p.count, p.at = s.Captured, now
+		}
 		switch {
 		case state == stateEnded || state == stateFailed || state == stateDisabled:
 			p.part.Idle("it is " + state)
-		case state != stateRunning || !src.Live() || s.Captured != p.count:
+		case now.Sub(p.at) <= max(time.Duration(src.Stall), 3*w.interval())+sourcePatience:
 			p.part.Beat()
 		}
-		p.count = s.Captured
 		l := loads[src.SlotName()]
 		l.done += s.Processed
 		if state == stateRunning {
@@ -118,6 +123,20 @@ func (h *heartbeat) look() {
 		}
 		p.count = l.done
 	}
+}
+
+// interval is the time from one frame of the source to the next, as far as it is known.
+func (w *watcher) interval() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slowest := w.rate
+	if fps := w.want.FPS; fps > 0 && (slowest == 0 || fps < slowest) {
+		slowest = fps
+	}
+	if slowest <= 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / slowest)
 }
 
 // now are the counters of the pipeline that runs, and the source's state.

@@ -116,6 +116,7 @@ func runAgent(ctx context.Context, path string, settings *fleetSettings, duratio
 	if err != nil {
 		return &usageError{err}
 	}
+	reload := newReloading(path, settings)
 	over := newSupervision(thing, path != "")
 	defer func() { err = errors.Join(err, over.close(err)) }()
 	if over.safe() {
@@ -203,7 +204,8 @@ func runAgent(ctx context.Context, path string, settings *fleetSettings, duratio
 	follower := inBackground(agent.follow)
 	context.AfterFunc(ctx, follower.end)
 	configured, rotating := inBackground(agent.keepSettings), inBackground(agent.rotation.run)
-	rereading := inBackground((&reloading{path: path, settings: settings, notifier: over.notifier, log: log}).run)
+	reload.notifier, reload.log = over.notifier, log
+	rereading := inBackground(reload.run)
 	context.AfterFunc(ctx, rereading.end)
 	context.AfterFunc(ctx, configured.end)
 	context.AfterFunc(ctx, rotating.end)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -234,19 +235,27 @@ func (m *meter) clean(in *health.Inputs) {
 
 func (m *meter) healthOfSources() []health.Source {
 	var out []health.Source
+	here := map[string]bool{}
+	defer func() { maps.DeleteFunc(m.looks, func(name string, _ []engine.Stats) bool { return !here[name] }) }()
 	for _, w := range m.agent.watching() {
+		here[w.name] = true
 		st, now := w.status(), w.stats()
 		if st.State == stateDisabled {
 			delete(m.looks, w.name)
 			continue
 		}
-		looks := append(m.looks[w.name], now)
+		looks := m.looks[w.name]
+		if n := len(looks); n > 0 && (looks[n-1].Processed > now.Processed || looks[n-1].Failed > now.Failed) {
+			looks = nil // another source of that name
+		}
+		looks = append(looks, now)
 		looks = looks[max(0, len(looks)-lookBack-1):]
 		m.looks[w.name] = looks
 		frozen, black := w.picture()
 		out = append(out, health.Source{
 			Name: w.name, State: health.SourceState(st.State), Error: st.Error, Last: m.source(w.name).seen(),
 			Frames: now.Processed - looks[0].Processed, Failed: now.Failed - looks[0].Failed, Frozen: frozen, Black: black,
+			Silence: w.silence(),
 		})
 	}
 	return out

@@ -37,6 +37,17 @@ func (m *meter) source(name string) *sourceMeter {
 	return s
 }
 
+// forget drops what was counted of a source that is watched no more. A nil meter has nothing.
+func (m *meter) forget(name string) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sources, name)
+	m.registry.Forget(name)
+}
+
 // open notes that the source was opened.
 func (s *sourceMeter) open() {
 	if s == nil {

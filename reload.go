@@ -24,6 +24,20 @@ type reloading struct {
 	settings *fleetSettings
 	log      *zap.Logger
 	notifier *supervise.Notifier
+
+	hup  chan os.Signal
+	read stamp // of the file as it was read last
+}
+
+// newReloading begins to listen to SIGHUP, which would end the process otherwise, and goes on to the end of the process:
+// nobody who says it while the agent ends means that. The file is about to be read, or has just been.
+func newReloading(path string, settings *fleetSettings) *reloading {
+	r := &reloading{path: path, settings: settings, log: zap.NewNop(), hup: make(chan os.Signal, 1)}
+	if path != "" {
+		signal.Notify(r.hup, syscall.SIGHUP)
+		r.read = look(path)
+	}
+	return r
 }
 
 // stamp is what tells that a file is another.
@@ -52,27 +66,23 @@ func (r *reloading) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	tick := time.NewTicker(fileEvery)
 	defer tick.Stop()
-	read := look(r.path) // what the agent has started with, or nearly so
-	seen := read
+	seen := look(r.path)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hup:
-			read = look(r.path)
-			seen = read
+		case <-r.hup:
+			r.read = look(r.path)
+			seen = r.read
 			r.reload()
 		case <-tick.C:
 			now := look(r.path)
 			settled := now == seen
 			seen = now
-			if settled && now != read && now != (stamp{}) {
-				read = now
+			if settled && now != r.read && now != (stamp{}) {
+				r.read = now
 				r.reload()
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"gnomon/camera/child"
 	"gnomon/cloud/params"
 	"gnomon/config"
 	"gnomon/telemetry"
@@ -106,6 +107,10 @@ func secretsOf(cfg *config.Config) []string {
 	var secrets []string
 	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		src := cfg.Sources[name]
+		if src.Kind() == config.KindProgram {
+			secrets = append(secrets, child.Secrets(src.URI)...)
+			continue
+		}
 		if u, err := url.Parse(src.URI); err == nil && u.User != nil {
 			if password, set := u.User.Password(); set {
 				secrets = append(secrets, password)

@@ -57,7 +57,9 @@ type fleetSettings struct {
 	// Of run alone, which alone changes the layers.
 	log     *zap.Logger
 	starts  int      // that have not proved good yet, this one included
-	safe    bool     // nothing from the cloud is applied in this run
+	safe    bool     // nothing from the cloud is applied in this run, but what switches a camera off
+	careful bool     // sources from the cloud wait until this start has proved good
+	waiting []string // settings that were logged as waiting for the next start
 	trouble error    // of reading what was kept
 	told    []string // refusals that were logged
 
@@ -91,7 +93,7 @@ func newFleetSettings(base *config.Config, doc *yamldoc.Document, name, dir stri
 		s.starts = 0 // nothing to be careful with
 	case k.Starts >= maxFailedStarts:
 		s.trouble = errors.Join(s.trouble, fmt.Errorf("the last %d starts with the settings from the cloud ended early; this one is without those that cannot be changed later", k.Starts))
-		s.running = s.stack.Base()
+		s.running, s.careful = s.stack.Base(), true
 	}
 	if s.starts > 0 || k.Starts > 0 {
 		s.trouble = errors.Join(s.trouble, s.save())
@@ -103,10 +105,24 @@ func newFleetSettings(base *config.Config, doc *yamldoc.Document, name, dir stri
 // start. Call it before config.
 func (s *fleetSettings) beSafe() {
 	s.safe = true
-	s.running = s.stack.Base()
-	e, plain := &s.running.Engine, config.Default().Engine
-	plain.RunTimeout = e.RunTimeout
-	*e = plain
+	s.running = s.wantedLocked()
+}
+
+// wantedLocked is the configuration that is wanted in this run. A camera that the cloud has switched off stays off in any
+// case: somebody may have a right to that.
+func (s *fleetSettings) wantedLocked() *config.Config {
+	all := s.stack.Config()
+	if !s.safe {
+		return all
+	}
+	c, plain := s.stack.Base(), config.Default().Engine
+	plain.RunTimeout = c.Engine.RunTimeout
+	c.Engine = plain
+	for name, src := range c.Sources {
+		src.Enabled = src.Enabled && all.Sources[name].Enabled
+		c.Sources[name] = src
+	}
+	return c
 }
 
 // config is what the agent is to start with; the caller owns it.
@@ -176,6 +192,10 @@ func (s *fleetSettings) run(ctx context.Context, to applier, changed func(), log
 
 // good notes that the agent can live with its settings.
 func (s *fleetSettings) good() {
+	if s.careful {
+		s.careful = false
+		s.look()
+	}
 	if s.starts > 0 {
 		s.starts = 0
 		s.keep("a good start cannot be noted")
@@ -218,16 +238,30 @@ func (s *fleetSettings) takeNews() (changed bool) {
 // applyLive changes what can be changed now. It returns when to try again, nil for never.
 func (s *fleetSettings) applyLive(ctx context.Context, to applier) (again <-chan time.Time) {
 	s.mu.Lock()
-	want := s.stack.Config()
-	names := slices.DeleteFunc(layers.Diff(s.running, want), func(name string) bool { return !liveSetting(name) })
-	s.mu.Unlock()
-	if s.safe {
-		return nil
+	want := s.wantedLocked()
+	var names, waiting []string
+	for _, name := range layers.Diff(s.running, want) {
+		if liveSetting(name) && !(s.careful && strings.HasPrefix(name, "sources")) {
+			names = append(names, name)
+		} else {
+			waiting = append(waiting, name)
+		}
 	}
+	running := s.running
+	s.mu.Unlock()
 	var failed map[string]error
 	if len(names) > 0 {
-		failed = to.applySettings(ctx, layers.Copy(want, want, nil), slices.Clone(names))
+		failed = to.applySettings(ctx, layers.Copy(running, want, names), slices.Clone(names))
 	}
+	for _, name := range names {
+		if errors.Is(failed[name], errNextStart) {
+			waiting = append(waiting, name)
+		}
+	}
+	if len(waiting) > 0 && !slices.Equal(waiting, s.waiting) {
+		s.log.Info("settings wait for the next start", zap.Strings("settings", waiting))
+	}
+	s.waiting = waiting
 	done := slices.DeleteFunc(names, func(name string) bool { return failed[name] != nil })
 	s.mu.Lock()
 	s.failed, s.running = failed, layers.Copy(s.running, want, done)
@@ -255,7 +289,7 @@ func (s *fleetSettings) report() *layers.Report {
 			continue // is told beside the source
 		}
 		switch err := s.failed[name]; {
-		case err == nil && liveSetting(name): // is being applied
+		case err == nil && liveSetting(name) && !s.safe && !s.careful: // is being applied
 		case err == nil || errors.Is(err, errNextStart):
 			restart = append(restart, name)
 		default:

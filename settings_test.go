@@ -267,6 +267,37 @@ func TestSourcesOfFileAndShadow(t *testing.T) {
 	}
 }
 
+// In safe mode nothing of the cloud is used but what switches a camera off, and the file still is.
+func TestSafeSettings(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := newDevice(t, dir, nil)
+	d.shadow(`{"config":{"log":{"level":"debug"}},"sources":{"front":{"enabled":false},"door":{"uri":"usb:0"},"back":{"fps":0,"detect_fps":2}}}`)
+	d.end()
+
+	c, doc, path := fleetConfig(t, "", "")
+	s := newFleetSettings(c, doc, path, dir)
+	s.beSafe()
+	told := &slate{told: map[string]string{}}
+	cfg := s.config()
+	if cfg.Log.Level != config.LevelInfo || cfg.Sources["front"].Enabled || !cfg.Sources["back"].Enabled || cfg.Sources["back"].DetectFPS != 0 || len(cfg.Sources) != 2 {
+		t.Errorf("safe: %+v", cfg)
+	}
+	running := inBackground(func(ctx context.Context) error { return s.run(ctx, told, told.looked, zap.NewNop()) })
+	d = &device{s, t, told, nil, nil}
+	d.shadow(`{"config":{"log":{"level":"debug"}},"sources":{"back":{"enabled":false}}}`)
+	d.told(map[string]string{"sources.back.enabled": "false", "sources.front.enabled": "true"})
+	c, doc, _ = fleetConfig(t, "back: {uri: sample, slot: doors}", "back: {uri: sample, slot: doors, labels: [person]}")
+	d.after(func() { d.takeFile(c, doc) })
+	d.told(map[string]string{"sources.back.labels": `["person"]`})
+	if text := jsonText(t, d.report()); !strings.Contains(text, `"log.level"]`) {
+		t.Errorf("reported %s", text)
+	}
+	if err := running.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func jsonText(t *testing.T, v any) string {
 	t.Helper()
 	text, err := json.Marshal(v)

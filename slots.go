@@ -248,6 +248,13 @@ func (s *slots) forget(ctx context.Context, source string, was config.Source) er
 	return s.byName[was.SlotName()].want(ctx, source, nil)
 }
 
+// unwant drops what a source wanted, without touching the decoders.
+func (p *place) unwant(source string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.wants, source)
+}
+
 // least is the lowest threshold that anybody wants: the decoder keeps what it passes, and each source drops the rest.
 func (p *place) least(own float32) float32 {
 	p.mu.Lock()

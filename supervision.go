@@ -108,12 +108,12 @@ func (s *supervision) end(reason string, orderly, hung bool) {
 	}
 	s.reason, s.hung = reason, hung
 	s.mu.Unlock()
+	time.AfterFunc(stopLimit, s.leave) // first: the disk may hang as well
+	stop()
 	s.logger().Error("the agent ends, to be started again", zap.String("reason", reason))
 	if err := s.starts.End(reason, orderly); err != nil { // now: who knows how far the rest comes
 		s.logger().Warn("the reason is not on record", zap.Error(err))
 	}
-	stop()
-	time.AfterFunc(stopLimit, s.leave)
 }
 
 func (s *supervision) logger() *zap.Logger {

@@ -56,6 +56,7 @@ type watcher struct {
 	err      error
 	pipeline *engine.Pipeline
 	scene    *scene.Watch // of the pipeline that runs; nil: nobody looks at the pictures
+	rate     float64      // frames a second that the source claims; 0: not known
 	before   engine.Stats // of the pipelines before this one
 	frameErr error        // the last of a frame
 }
@@ -105,14 +106,19 @@ func (w *watcher) apply(ctx context.Context, next config.Source) (again bool, er
 	if reflect.DeepEqual(before, next) {
 		return false, nil
 	}
-	if before.SlotName() != next.SlotName() || before.Enabled && !next.Enabled { // it is nobody there any more who wants something
-		if err := w.slots.forget(ctx, w.name, before); err != nil {
+	moves := before.SlotName() != next.SlotName()
+	if next.Enabled {
+		if err := w.slots.byName[next.SlotName()].want(ctx, w.name, next.ScoreThreshold); err != nil {
+			if moves {
+				w.slots.byName[next.SlotName()].unwant(w.name)
+			}
 			return false, err
 		}
 	}
-	if next.Enabled {
-		if err := w.slots.byName[next.SlotName()].want(ctx, w.name, next.ScoreThreshold); err != nil {
-			return false, err
+	if moves || before.Enabled && !next.Enabled { // it is nobody there any more who wants something
+		if err := w.slots.forget(ctx, w.name, before); err != nil {
+			// Its decoders keep more than is wanted, which the next change of that slot puts right.
+			w.log.Debug("a threshold stays in use", zap.Error(err))
 		}
 	}
 	w.mu.Lock()
@@ -176,11 +182,11 @@ func (w *watcher) run(ctx context.Context) error {
 			w.setState(stateDisabled, nil)
 			w.log.Info("the source is disabled")
 		}
+		if err != nil && ctx.Err() == nil {
+			w.log.Error("the source failed; change it through the shadow or the configuration, or restart", zap.Error(err))
+		}
 		if !w.stays || ctx.Err() != nil {
 			return err
-		}
-		if err != nil {
-			w.log.Error("the source failed; change it through the shadow or the configuration, or restart", zap.Error(err))
 		}
 		select {
 		case <-w.changed:
@@ -205,7 +211,7 @@ func (w *watcher) watch(ctx context.Context) error {
 			}
 			return nil //nolint:nilerr // what a source says while it is being stopped is no failure
 		}
-		if !src.Live() {
+		if !src.Live() && !src.Watch {
 			w.setState(stateFailed, err)
 			return err
 		}
@@ -239,13 +245,21 @@ func (w *watcher) once(ctx context.Context, s *config.Source) (err error) {
 		return err
 	}
 	w.mu.Lock()
-	w.before, w.pipeline, w.scene = w.statsLocked(), p, gate.watch()
+	w.before, w.pipeline, w.scene, w.rate = w.statsLocked(), p, gate.watch(), rateOf(src)
 	set(p, &w.want)
 	w.mu.Unlock()
 	w.meter.open()
 	w.setState(stateRunning, nil)
 	w.log.Info("watching", zap.Stringer("what", describe{src}))
 	return p.Run(ctx)
+}
+
+// rateOf is the rate that a source claims, in frames a second; 0: none.
+func rateOf(src engine.Source) float64 {
+	if c, ok := src.(counted); ok {
+		return c.Rate()
+	}
+	return 0
 }
 
 // cameraOptions are how a source is opened.
@@ -286,6 +300,22 @@ func (g *gate) watch() *scene.Watch {
 		return nil
 	}
 	return g.scene
+}
+
+// Silence of a source is worth a word after several times what is usual for it.
+const silentFor = 5
+
+// silence is how long the source may be silent before that is worth a word; 0: as long as most.
+func (w *watcher) silence() time.Duration {
+	s := w.source()
+	if s.Watch {
+		return -1 // pictures come when they come
+	}
+	d := max(silentFor*w.interval(), 2*time.Duration(s.Stall))
+	if s.DetectFPS > 0 {
+		d = max(d, time.Duration(silentFor*float64(time.Second)/s.DetectFPS))
+	}
+	return d
 }
 
 // picture is since when the picture has been frozen or black for too long; zero: it is not.

@@ -255,8 +255,12 @@ func (a *arrivals) scan(ctx context.Context) error {
 		return a.over(ctx)
 	case a.moved(): // meanwhile
 		return a.leave()
-	default:
-		return fmt.Errorf("read the folder %s: %w", a.path, err)
+	default: // no files left to open, a disk that stumbles: begin again a little later, with what has been read still known
+		if err := a.pause(ctx, folderLook); err != nil {
+			return err
+		}
+		a.begin()
+		return nil
 	}
 	if n := len(a.batch); n > 0 {
 		a.cursor = a.batch[n-1]

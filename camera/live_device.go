@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -212,6 +213,34 @@ func fourCCName(v uint32) string {
 		}
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// findDevice is devicePath within the time that opening has: a driver that hangs would keep it for ever.
+func findDevice(ctx context.Context, uri string, list func() ([]v4l2.Device, error)) (string, error) {
+	type found struct {
+		path string
+		err  error
+	}
+	if Abandoned() >= maxAbandoned {
+		return "", fmt.Errorf("%s is not opened: %w", uri, ErrTooManyAbandoned)
+	}
+	ch := make(chan found, 1)
+	abandoned.Add(1) // until it comes back
+	go func() {
+		defer abandoned.Add(-1)
+		path, err := devicePath(uri, list)
+		ch <- found{path, err}
+	}()
+	limit := time.NewTimer(openLimit)
+	defer limit.Stop()
+	select {
+	case f := <-ch:
+		return f.path, f.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case <-limit.C:
+		return "", fmt.Errorf("%s: %w: a camera's driver does not answer", uri, ErrStalled)
+	}
 }
 
 // devicePath resolves usb:N, the Nth camera on a USB bus, from 0.

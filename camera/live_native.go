@@ -54,7 +54,7 @@ func openStream(ctx context.Context, o Options) (engine.Source, error) {
 
 // openDevice opens what Video4Linux reads.
 func openDevice(ctx context.Context, o Options) (engine.Source, error) {
-	path, err := devicePath(o.URI, v4l2.List)
+	path, err := findDevice(ctx, o.URI, v4l2.List)
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,9 @@ type program struct {
 	s *child.Stream
 
 	closed atomic.Bool
-	mu     sync.Mutex // guards memory against Close while a Grab or Retrieve is in progress
-	memory *gocv.Mat  // of raw pictures, as they come; nil: none
+	left   atomic.Bool // what became of the program has been looked at
+	mu     sync.Mutex  // guards memory against Close while a Grab or Retrieve is in progress
+	memory *gocv.Mat   // of raw pictures, as they come; nil: none
 
 	seq  uint64 // pictures grabbed
 	at   time.Time
@@ -43,6 +44,9 @@ type written struct {
 }
 
 func openProcess(o Options) (engine.Source, error) {
+	if Abandoned() >= maxAbandoned {
+		return nil, fmt.Errorf("%s is not opened: %w", Redact(child.Redact(o.URI)), ErrTooManyAbandoned)
+	}
 	c, err := child.Plan(o.URI, child.Ask{Width: o.Width, Height: o.Height, FPS: o.FPS, Format: o.Format, Transport: o.Transport})
 	if err != nil {
 		return nil, because(err)
@@ -168,6 +172,9 @@ func (p *program) Retrieve(f *engine.Frame) error {
 	picture := p.s.Picture()
 	b := bufferOf(f)
 	if err := p.convert(picture, b); err != nil {
+		if picture.Format == child.MJPEG { // one that was cut or damaged on its way
+			err = reason{err, engine.ErrBadPicture}
+		}
 		return fmt.Errorf("%s: a picture cannot be converted: %w", p, err)
 	}
 	f.CapturedAt, f.Seq, f.PTS, f.Origin = p.at, p.seq-1, picture.PTS, ""
@@ -218,6 +225,14 @@ func (p *program) Read(ctx context.Context, f *engine.Frame) error {
 func (p *program) Close() error {
 	p.closed.Store(true)
 	err := p.s.Close()
+	if gone := p.s.Gone(); p.left.CompareAndSwap(false, true) {
+		select {
+		case <-gone:
+		default: // a driver holds it; nobody knows for how long
+			abandoned.Add(1)
+			go func() { <-gone; abandoned.Add(-1) }()
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.memory != nil {

@@ -71,6 +71,8 @@ gnomon.yaml:1:26: aws.rotation_template must be at most 36 letters, digits, _ an
 	{"sources: {a: {uri: /dev/video0, height: 480}}", `1:41: sources.a.height is set but width is not; write both or neither`, false},
 	{"sources: {a: {uri: /dev/video0, width: -1, height: 99999}}", "1:40: sources.a.width must be from 0 to 16384, not -1\ngnomon.yaml:1:52: sources.a.height must be from 0 to 16384, not 99999", true},
 	{"sources: {a: {uri: /dev/video0, fps: -5}}", `1:38: sources.a.fps must be from 0 to 1000, not -5`, true},
+	{"sources: {a: {uri: 'test:', fps: 0.05}}", `1:34: sources.a.fps must be at least 0.1, or 0 for the camera's choice, not 0.05; detect_fps makes a source slower`, false},
+	{"sources: {a: {uri: 'test:', width: 16384, height: 16384}}", `1:51: sources.a.height makes pictures of more than 134 million pixels; write a smaller width or height`, false},
 	{"sources: {a: {uri: 'rtsp://u:secret word@cam/x'}}", `1:20: sources.a.uri is not a valid URL: "rtsp://***@cam/x"; write rtsp://HOST:PORT/PATH, with % and two digits for special characters in a password`, false},
 	{"sources: {a: {uri: 'rtsp://cam/x y'}}", `1:20: sources.a.uri is not a valid URL: "rtsp://cam/x y"; write rtsp://HOST:PORT/PATH, with % and two digits for special characters in a password`, false},
 	{"sources: {a: {uri: 'exec: '}}", `1:20: sources.a.uri is exec: without a command; write one behind the colon`, false},

@@ -26,6 +26,11 @@ const (
 	maxSide = 16384
 	// maxFPS is the largest frame rate to ask of a camera; high-speed industrial ones reach a few hundred.
 	maxFPS = 1000
+	// minFPS is the least: slower than a picture in ten seconds no camera is set, and whatever waits for a picture has to
+	// know when one is missing.
+	minFPS = 0.1
+	// maxPixels is as much as the decoders take: 400 MB as BGR.
+	maxPixels = 1 << 27
 	// minRunTimeout and maxRunTimeout bound engine.run_timeout: below, ordinary jitter stops good runs; above, a hung
 	// run would go unnoticed.
 	minRunTimeout = 100 * time.Millisecond

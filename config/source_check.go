@@ -98,9 +98,14 @@ func (s *Source) checkSize(p *yamldoc.Problems, key func(string) string) {
 		case size.v == 0:
 		case !kind.sized():
 			p.Addf(key(size.name), "is for cameras of this machine, programs and %s only, and this source is a %s; remove it", PrefixTest, kind.noun())
+		case size.name == "fps" && size.v > 0 && size.v < minFPS:
+			p.Addf(key("fps"), "must be at least %v, or 0 for the camera's choice, not %v; detect_fps makes a source slower", minFPS, size.v)
 		case !(size.v >= 0 && size.v <= size.most): // also NaN
 			p.Addf(key(size.name), "must be from 0 to %v, not %v", size.most, size.v)
 		}
+	}
+	if s.Width > 0 && s.Height > maxPixels/s.Width {
+		p.Addf(key("height"), "makes pictures of more than %d million pixels; write a smaller width or height", maxPixels/1_000_000)
 	}
 	if kind.sized() && (s.Width == 0) != (s.Height == 0) {
 		set, missing := "width", "height"

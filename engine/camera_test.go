@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -46,8 +48,9 @@ type cam struct {
 	n      int // pictures; 0: without end
 	size   int // pixels of a row; there are as many rows
 	memory *buffers
-	stuck  <-chan struct{} // retrieving waits for it; nil: does not
-	lag    time.Duration   // how old pictures are when they come
+	stuck  <-chan struct{}  // retrieving waits for it; nil: does not
+	lag    time.Duration    // how old pictures are when they come
+	bad    func(n int) bool // pictures that cannot be decoded; nil: none
 
 	start     time.Time
 	at        time.Time
@@ -80,6 +83,9 @@ func (c *cam) Grab(ctx context.Context) error {
 func (c *cam) Retrieve(f *engine.Frame) error {
 	if c.stuck != nil {
 		<-c.stuck
+	}
+	if c.bad != nil && c.bad(c.seq-1) {
+		return fmt.Errorf("cut short: %w", engine.ErrBadPicture)
 	}
 	size := max(1, c.size)
 	b, ok := f.Buffer.(*camBuffer)
@@ -168,4 +174,25 @@ func (s *site) shares() []float64 {
 		out = append(out, float64(p.Stats().Processed))
 	}
 	return out
+}
+
+// A picture that cannot be decoded is passed over, as if it had not come; many in a row end the source.
+func TestBadPictures(t *testing.T) {
+	inBubble(t, takes(time.Millisecond).load("m", 1, new(atomic.Int64)), func(s *site) {
+		run := func(bad func(int) bool) (engine.Stats, error) {
+			c := &cam{name: "c", every: 10 * time.Millisecond, n: 200, memory: &buffers{}, bad: bad}
+			p, err := engine.NewPipeline(engine.PipelineOptions{Source: c, Slot: s.slot, Sink: sinkFunc(func(*engine.Result) error { return nil })})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = p.Run(s.ctx)
+			return p.Stats(), err
+		}
+		if st, err := run(func(n int) bool { return n%4 > 0 }); err != nil || st.Captured != 50 || st.Processed != 50 {
+			t.Errorf("three of four are bad: %+v, %v", st, err)
+		}
+		if st, err := run(func(n int) bool { return n >= 10 }); !errors.Is(err, engine.ErrBadPicture) || st.Processed != 10 {
+			t.Errorf("nothing good comes any more: %+v, %v", st, err)
+		}
+	})
 }

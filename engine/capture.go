@@ -2,9 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 )
+
+// maxBadPictures in a row are no accident: what comes is not what was expected.
+const maxBadPictures = 50
 
 // capturer is what the goroutine that captures knows.
 type capturer struct {
@@ -55,6 +59,7 @@ func (c *capturer) read(ctx context.Context) (err error) {
 func (c *capturer) grab(ctx context.Context, g Grabber) error {
 	var f *Frame
 	defer func() { c.keep(f) }()
+	bad := 0 // pictures in a row that cannot be decoded
 	for ctx.Err() == nil {
 		if err := g.Grab(ctx); err != nil {
 			return err
@@ -70,8 +75,13 @@ func (c *capturer) grab(ctx context.Context, g Grabber) error {
 			f = c.seat.slot.spare.take(c.like)
 		}
 		if err := g.Retrieve(f); err != nil {
+			if bad++; errors.Is(err, ErrBadPicture) && bad < maxBadPictures {
+				c.captured.Add(^uint64(0)) // as if it had not come
+				continue
+			}
 			return err
 		}
+		bad = 0
 		c.like = shapeOf(f)
 		if !c.passes(f) {
 			continue

@@ -13,5 +13,9 @@ var ErrDeadline = errors.New("the run took longer than its deadline")
 // ErrInterrupted is wrapped by the error of a run that was stopped by Interrupt.
 var ErrInterrupted = errors.New("the run was interrupted")
 
+// ErrBadPicture is wrapped by what a Grabber's Retrieve returns for one picture that cannot be decoded: the next may be
+// good.
+var ErrBadPicture = errors.New("the picture cannot be decoded")
+
 // ErrClosed is returned by a Slot after Close.
 var ErrClosed = errors.New("the model slot is closed")

@@ -202,6 +202,9 @@ func (s *Stream) explain(err error, limit time.Duration) error {
 	return fmt.Errorf("%s: %w%s", s.name, err, s.process.said())
 }
 
+// Gone is closed once the program has ended.
+func (s *Stream) Gone() <-chan struct{} { return s.process.done }
+
 // Close ends the program and everything that it started in its process group: asked first, killed after half a second.
 // A Next in another goroutine returns soon. It is idempotent; an error means that the program cannot be killed, which
 // is for the kernel to sort out.

@@ -111,6 +111,14 @@ func TestTail(t *testing.T) {
 			t.Errorf("%q is not in %s", yes, got)
 		}
 	}
+	for _, uri := range []string{
+		"exec:curl -u admin:hunter2 http://cam/", "exec:curl --user=admin:hunter2 http://cam/", "exec:curl -uadmin:hunter2 x", "exec:curl --proxy-user 'a:hunter2' x",
+		"gst:rtspsrc user-pw = hunter2 ! x", "gst:rtspsrc user-pw= hunter2 ! x", "gst:rtspsrc user-pw =hunter2 ! x", "exec:x --password hunter2", "exec:x -u",
+	} {
+		if got := Redact(uri); strings.Contains(got, "hunter2") || len(Secrets(uri)) == 0 && strings.Contains(uri, "hunter2") {
+			t.Error(got)
+		}
+	}
 	uri := "gst:rtspsrc user-pw=" + secret + " location=rtsp://joe:s3cret-word@cam/ ! x"
 	if got := Redact(uri); strings.Contains(got, secret) || strings.Contains(got, "s3cret") || !strings.Contains(got, "location=") {
 		t.Error(got)

@@ -104,6 +104,9 @@ func plain(s string) string {
 	}, strings.ToValidUTF8(s, "�"))
 }
 
+// Secrets are the passwords in the text of a gst: or exec: source, as far as they are recognised.
+func Secrets(uri string) []string { return secrets(strings.Fields(uri)) }
+
 // Redact hides the secrets in the text of a gst: or exec: source, for logs.
 func Redact(uri string) string { return redact.New(secrets(strings.Fields(uri))...).Text(uri) }
 
@@ -111,7 +114,25 @@ func Redact(uri string) string { return redact.New(secrets(strings.Fields(uri)).
 // theirs user-pw.
 func secrets(args []string) []string {
 	var found []string
+	word := func(i int) string { // nothing behind the last one
+		if i >= len(args) {
+			return ""
+		}
+		return strings.Trim(args[i], `"'`)
+	}
+	login := func(both string) { // curl's -u name:password
+		if _, password, ok := strings.Cut(strings.Trim(both, `"'`), ":"); ok {
+			found = append(found, password)
+		}
+	}
 	for i, arg := range args {
+		switch name, value, _ := strings.Cut(arg, "="); {
+		case name == "-u" || name == "--user" || name == "--proxy-user":
+			login(value)
+			login(word(i + 1))
+		case strings.HasPrefix(arg, "-u") && !strings.HasPrefix(arg, "--"):
+			login(arg[2:])
+		}
 		if _, rest, ok := strings.Cut(arg, "://"); ok {
 			if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 				user := rest[:at]
@@ -122,6 +143,14 @@ func secrets(args []string) []string {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok && i+1 < len(args) && strings.HasPrefix(name, "-") {
 			value = args[i+1]
+		}
+		switch { // name= value, name =value, name = value
+		case ok && value == "":
+			value = word(i + 1)
+		case !ok && word(i+1) == "=":
+			value = word(i + 2)
+		case !ok && strings.HasPrefix(word(i+1), "="):
+			value = word(i + 1)[1:]
 		}
 		name = strings.TrimLeft(name, "-")
 		if redact.Sensitive(name) || strings.HasSuffix(name, "-pw") {

@@ -86,11 +86,7 @@ func look(uri string) (func(context.Context) bool, time.Duration) {
 		if port == "" {
 			port = "1935"
 		}
-	case "tcp":
-		if port == "" {
-			return nil, 0
-		}
-	default: // whoever sends over UDP cannot be asked
+	default: // whoever sends over UDP cannot be asked, and who serves one over TCP would take us for that one
 		return nil, 0
 	}
 	address := net.JoinHostPort(u.Hostname(), port)

@@ -56,7 +56,7 @@ func TestThere(t *testing.T) {
 	defer web.Close()
 	for uri, want := range map[string]bool{
 		"rtsp://" + good + "/x": true, "rtsp://user:pass@" + good: true, "rtsp://" + hung: false, "rtsp://" + away: false,
-		web.URL: true, "http://" + away: false, "tcp://" + good: true, "/dev/null": true, "/dev/gnomon-none": false,
+		web.URL: true, "http://" + away: false, "tcp://" + away: true, "/dev/null": true, "/dev/gnomon-none": false,
 		"udp://239.0.0.1:5000": true, "gst:videotestsrc": true, "test:": true, "%": true, "tcp://host": true,
 	} {
 		if got := There(t.Context(), uri); got != want {

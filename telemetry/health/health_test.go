@@ -98,6 +98,13 @@ func TestRules(t *testing.T) {
 			[]health.Code{health.NoSource, health.SourceFailed, health.SourceRetrying},
 			"none of 2",
 		},
+		"silent": {func(in *health.Inputs) { in.Sources[0].Last = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) }, 0, 30 * time.Second, health.Degraded, []health.Code{health.SourceSilent}, "nothing for"},
+		"silent, as it may be": {func(in *health.Inputs) {
+			in.Sources[0].Last, in.Sources[0].Silence = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), 24*time.Hour
+		}, 0, 0, health.OK, nil, ""},
+		"silent, a folder": {func(in *health.Inputs) {
+			in.Sources[0].Last, in.Sources[0].Silence = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), -1
+		}, 0, 0, health.OK, nil, ""},
 		"safe mode": {func(in *health.Inputs) { in.SafeMode = true }, 0, 0, health.Degraded, []health.Code{health.SafeMode}, "again and again"},
 		"frozen": {
 			func(in *health.Inputs) { in.Sources[0].Frozen = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) },

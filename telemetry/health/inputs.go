@@ -28,6 +28,8 @@ type Source struct {
 	Frames, Failed uint64
 	// The picture of a source that runs has been the same, or black, for as long as is too long; zero: it is neither.
 	Frozen, Black time.Time
+	// Silence is how long it may deliver nothing; up to half a minute: half a minute, below 0: for ever.
+	Silence time.Duration
 }
 
 // SourceState is what a source is doing.

@@ -37,7 +37,7 @@ const (
 
 // Marks. Where there are two, a reason begins at the first and ends at the second.
 const (
-	// silence is how long a source that runs may deliver nothing: more than any key frame distance.
+	// silence is how long a source that runs may deliver nothing, unless it says more: more than any key frame distance.
 	silence = 30 * time.Second
 
 	// A model fails on frames now and then when it is being exchanged, so some are needed to judge.
@@ -153,7 +153,7 @@ func (l *findings) sources(all []Source, now time.Time) {
 			continue
 		}
 		wanted++
-		quiet := s.State == Running && !s.Last.IsZero() && now.Sub(s.Last) > silence
+		quiet := s.State == Running && !s.Last.IsZero() && s.Silence >= 0 && now.Sub(s.Last) > max(silence, s.Silence)
 		switch {
 		case s.State == Retrying:
 			l.add(SourceRetrying, s.Name, Degraded, "the source is away and is tried again"+because(s.Error))

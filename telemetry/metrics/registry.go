@@ -58,7 +58,7 @@ func New(o Options) (*Registry, error) {
 }
 
 // Source is the counters of one source, made at the first call with its name. Names come from the configuration, which
-// bounds their number.
+// bounds their number at a time; Forget drops those that are gone.
 func (r *Registry) Source(name string) *Source {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,6 +68,16 @@ func (r *Registry) Source(name string) *Source {
 		r.sources[name] = s
 	}
 	return s
+}
+
+// Forget drops the counters of a source that is there no more. What was counted since the last Snapshot is told nobody.
+func (r *Registry) Forget(name string) {
+	r.window.Lock()
+	defer r.window.Unlock()
+	delete(r.before, name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.sources, name)
 }
 
 // all are the sources by name.
