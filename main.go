@@ -137,10 +137,13 @@ func runAgent(ctx context.Context, path string, settings *fleetSettings, duratio
 		return err
 	}
 	ui := newBoard(stdout)
-	core, level, err := newLogCore(cfg.Log, ui)
+	sink := newLogSink(ui, lostLines(cfg.Log))
+	core, level, err := newLogCore(cfg.Log, sink)
 	if err != nil {
 		return err
 	}
+	logging := inBackground(sink.run)
+	defer func() { _, _ = logging.stopWithin(lastLines) }()
 	log := telling.logTo(core)
 	over.begin(log, stop)
 	context.AfterFunc(asked, func() { over.stopped(nil) }) // at once: what is stuck may cut the rest short
@@ -182,6 +185,9 @@ func runAgent(ctx context.Context, path string, settings *fleetSettings, duratio
 	loading := over.loading()
 	err = agent.load(ctx, runtime)
 	loading.Close()
+	if asked.Err() != nil { // what was cut short because the agent is to end is no failure
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -221,11 +227,13 @@ func runAgent(ctx context.Context, path string, settings *fleetSettings, duratio
 	hung, again := over.restarting()
 	err = errors.Join(err, again, followErr, configured.stop(), rotating.stop(), rereading.stop(), heart.stop(), telling.end(), mqtt.stop(), screen.stop(), ui.summary())
 	if hung {
+		_, _ = logging.stopWithin(lastLines)
 		leave(errors.Join(err, telling.close()))
 	}
 	if !ended { // a model that is being loaded cannot be told to stop, nor its runtime be closed
 		agent.follower.abandon()
 		over.stopped(err)
+		_, _ = logging.stopWithin(lastLines)
 		leave(errors.Join(err, telling.close()))
 	}
 	return err

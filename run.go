@@ -50,6 +50,23 @@ func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, error) {
 	return zap.New(core), nil
 }
 
+// forPeople reports whether the log is text, as opposed to JSON.
+func forPeople(cfg config.Log) bool {
+	return cfg.Format == config.FormatConsole || cfg.Format == config.FormatAuto && term.IsTerminal(int(os.Stderr.Fd()))
+}
+
+// lostLines is the line of a log that says how many are lost.
+func lostLines(cfg config.Log) func(n uint64) string {
+	const why = "lines of the log are lost, as nobody took them"
+	people := forPeople(cfg)
+	return func(n uint64) string {
+		if people {
+			return fmt.Sprintf("%d %s", n, why)
+		}
+		return fmt.Sprintf(`{"level":"warn","ts":%q,"msg":%q,"lines":%d}`, time.Now().Format(time.RFC3339Nano), why, n)
+	}
+}
+
 // newLogCore is what newLogger logs to, with its level, which may be changed later.
 func newLogCore(cfg config.Log, out io.Writer) (zapcore.Core, zap.AtomicLevel, error) {
 	level, err := zap.ParseAtomicLevel(string(cfg.Level))
@@ -59,7 +76,7 @@ func newLogCore(cfg config.Log, out io.Writer) (zapcore.Core, zap.AtomicLevel, e
 	ec := zap.NewProductionEncoderConfig()
 	ec.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoder := zapcore.NewJSONEncoder(ec)
-	if cfg.Format == config.FormatConsole || cfg.Format == config.FormatAuto && term.IsTerminal(int(os.Stderr.Fd())) {
+	if forPeople(cfg) {
 		ec.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		ec.EncodeLevel = zapcore.CapitalLevelEncoder
 		ec.ConsoleSeparator = "  "

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -211,7 +212,7 @@ func (w *watcher) watch(ctx context.Context) error {
 			}
 			return nil //nolint:nilerr // what a source says while it is being stopped is no failure
 		}
-		if !src.Live() && !src.Watch {
+		if !src.Live() && !src.Watch && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 			w.setState(stateFailed, err)
 			return err
 		}
