@@ -98,17 +98,6 @@ func (b *camerasBench) run(ctx context.Context, out io.Writer) error {
 	return errors.Join(err, missed(r.Verdicts()))
 }
 
-// missed is an error for each target that was not met.
-func missed(all []bench.Verdict) error {
-	var errs []error
-	for _, v := range all {
-		if !v.Met {
-			errs = append(errs, fmt.Errorf("target missed: %s is %s, to be %s", v.What, v.Measured, v.Target))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 func (b *camerasBench) measure(ctx context.Context) (_ *bench.CamerasReport, err error) {
 	if err := camera.Supported(); err != nil {
 		return nil, err

@@ -37,17 +37,3 @@ func cameraCells(name string, s *bench.CamerasRow) table.Row {
 		one(s.Latency.P50), one(s.Latency.P90), one(s.Latency.P99), one(s.CPU), one(s.Overhead), fmt.Sprintf("%.2f", s.Cores), fmt.Sprintf("%.0f", s.RSS),
 	}
 }
-
-// renderVerdicts prints targets and whether they were met.
-func renderVerdicts(out io.Writer, all []bench.Verdict) {
-	t := newTable(out)
-	t.AppendHeader(table.Row{"target", "wanted", "measured", ""})
-	for _, v := range all {
-		mark := "met"
-		if !v.Met {
-			mark = "MISSED"
-		}
-		t.AppendRow(table.Row{v.What, v.Target, v.Measured, mark})
-	}
-	t.Render()
-}

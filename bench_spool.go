@@ -103,12 +103,7 @@ func (b *spoolBench) run(ctx context.Context, out io.Writer) (err error) {
 	} else {
 		renderSpool(out, r)
 	}
-	for _, v := range r.Verdicts() {
-		if !v.Met {
-			err = errors.Join(err, fmt.Errorf("target missed: %s is %s, to be %s", v.What, v.Measured, v.Target))
-		}
-	}
-	return err
+	return errors.Join(err, missed(r.Verdicts()))
 }
 
 func (b *spoolBench) measure(ctx context.Context, r *bench.SpoolReport, steps []func(context.Context, *bench.SpoolReport) error, bar *progressbar.ProgressBar) error {

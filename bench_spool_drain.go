@@ -135,14 +135,5 @@ func renderSpool(out io.Writer, r *bench.SpoolReport) {
 	})
 	t.Render()
 	_, _ = fmt.Fprintln(out) // a table follows, whose writer cannot report either
-	v := newTable(out)
-	v.AppendHeader(table.Row{"target", "wanted", "measured", ""})
-	for _, x := range r.Verdicts() {
-		mark := "met"
-		if !x.Met {
-			mark = "MISSED"
-		}
-		v.AppendRow(table.Row{x.What, x.Target, x.Measured, mark})
-	}
-	v.Render()
+	renderVerdicts(out, r.Verdicts())
 }

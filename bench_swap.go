@@ -108,12 +108,7 @@ func (b *swapBench) run(ctx context.Context, out io.Writer) error {
 	if b.naive {
 		return err
 	}
-	for _, v := range r.Verdicts() {
-		if !v.Met {
-			err = errors.Join(err, fmt.Errorf("target missed: %s is %s, to be %s", v.What, v.Measured, v.Target))
-		}
-	}
-	return err
+	return errors.Join(err, missed(r.Verdicts()))
 }
 
 // control runs the same without care in a process of its own, whose memory is not that of this one.

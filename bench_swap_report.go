@@ -109,14 +109,5 @@ func renderSwaps(out io.Writer, r *bench.SwapReport) {
 	})
 	t.Render()
 	_, _ = fmt.Fprintln(out) // a table follows, whose writer cannot report either
-	v := newTable(out)
-	v.AppendHeader(table.Row{"target", "wanted", "measured", ""})
-	for _, x := range r.Verdicts() {
-		mark := "met"
-		if !x.Met {
-			mark = "MISSED"
-		}
-		v.AppendRow(table.Row{x.What, x.Target, x.Measured, mark})
-	}
-	v.Render()
+	renderVerdicts(out, r.Verdicts())
 }

@@ -22,7 +22,8 @@ func runCommand() *cobra.Command {
 		Short: "Watch the cameras and publish what is found",
 		Long: "Run the agent. Without --config it is a demo: the sample video in a loop, the model inside the binary, and\n" +
 			"an MQTT broker on a free loopback port, which is printed. On a terminal a screen shows what happens (q ends\n" +
-			"it); elsewhere a line is printed now and then.",
+			"it); elsewhere a line is printed now and then. The configuration\n" +
+			"is read again when the file changes, or on SIGHUP.",
 		Example: "  gnomon run\n  gnomon run --config gnomon.yaml --duration 30s",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
